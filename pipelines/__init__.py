@@ -1,1 +1,1 @@
-"""sanche: a hub by which a province's agencies share data that its drivers, couriers and riders agreed to share."""
+"""sanche: a hub where agencies share what drivers, couriers and riders agreed to share."""
