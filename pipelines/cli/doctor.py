@@ -142,8 +142,8 @@ def examine_feed(hub: Settings, feed: str) -> list[Finding]:
         )
     ]
     for row in batches.to_pylist():
-        told = f"{row['fate']}: {row['physical']:,} came, {row['landed']:,} landed, {row['quarantined']:,} quarantined"
-        told += f", {row['duplicates']:,} duplicates"
+        told = f"{row['fate']}: {row['physical']:,} came, {row['landed']:,} landed"
+        told += f", {row['quarantined']:,} quarantined, {row['duplicates']:,} duplicates"
         held = row["fate"] == "held"
         if held:
             told += f"; {'; '.join(json.loads(row['gate'] or '{}').get('reasons', []))}"

@@ -45,9 +45,8 @@ def verify(
         print(jsonlib.dumps({"ok": report.ok, "checked": len(told), "findings": told}, ensure_ascii=False))
     else:
         for finding in report.findings if every else broken:
-            print(
-                f"{'ok    ' if finding.ok else 'BROKEN'}  {finding.check}  {finding.subject}  {finding.detail}".rstrip()
-            )
+            mark = "ok    " if finding.ok else "BROKEN"
+            print(f"{mark}  {finding.check}  {finding.subject}  {finding.detail}".rstrip())
         kinds = sorted({finding.check for finding in report.findings})
         print(f"{len(report.findings):,} checks of {len(kinds)} kinds: {len(broken)} broken")
     if broken:
