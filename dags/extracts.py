@@ -9,7 +9,8 @@ When red
 from __future__ import annotations
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, get_current_context, task
-from assets import AGREEMENTS, DECISIONS, DEFAULTS, PARAMS, run
+
+from pipelines.schedule import AGREEMENTS, DECISIONS, DEFAULTS, PARAMS, run
 
 with DAG(
     dag_id="extracts",

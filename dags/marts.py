@@ -13,7 +13,8 @@ from functools import reduce
 from operator import and_
 
 from airflow.sdk import DAG, PartitionedAssetTimetable, get_current_context, task
-from assets import DECISIONS, DEFAULTS, FEED_ASSETS, PARAMS, run
+
+from pipelines.schedule import DECISIONS, DEFAULTS, FEED_ASSETS, PARAMS, run
 
 with DAG(
     dag_id="marts",

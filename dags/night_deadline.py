@@ -9,7 +9,8 @@ When red: the lake could not be read; `sanche doctor`.
 from __future__ import annotations
 
 from airflow.sdk import DAG, CronTriggerTimetable, get_current_context, task
-from assets import DEFAULTS, FEED_ASSETS, FEEDS, PARAMS, business_date
+
+from pipelines.schedule import DEFAULTS, FEED_ASSETS, FEEDS, PARAMS, business_date
 
 with DAG(
     dag_id="night_deadline",

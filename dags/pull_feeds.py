@@ -17,7 +17,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronPartitionTimetable, get_current_context, task
-from assets import DEFAULTS, FEED_ASSETS, FEEDS, PARAMS, run
+
+from pipelines.schedule import DEFAULTS, FEED_ASSETS, FEEDS, PARAMS, run
 
 # At 01:30 in Shanghai for the business date that has just ended.
 NIGHTLY = CronPartitionTimetable("30 1 * * *", timezone="Asia/Shanghai", run_offset=-1, key_format="%Y-%m-%d")

@@ -29,7 +29,6 @@ NIGHTS = 2
 SPARE_NIGHTS = 1  # a further date that the agencies already have, for whoever opens the Airflow UI afterwards
 PERSONS = 240
 INSTITUTIONS = {"bank_a": "cms", "insurer_b": "age"}
-LANES = 2  # DAG runs side by side: one seals while the other lands
 
 
 @dataclass(frozen=True)

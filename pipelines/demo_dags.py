@@ -12,9 +12,10 @@ import json
 import subprocess
 import sys
 
-from pipelines.demo import LANES
 from pipelines.night import feeds
 from pipelines.settings import Settings
+
+LANES = 2  # DAG runs side by side: one seals while the other lands
 
 
 def main(arguments: list[str]) -> int:

@@ -3,7 +3,7 @@
 Promises: importing this opens no file of the hub, no key and no connection, and starts no thread of ours.
 """
 
-import great_expectations  # noqa: F401
+import great_expectations
 import great_expectations.render.renderer  # noqa: F401
 
 import pipelines.checks
