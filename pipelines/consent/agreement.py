@@ -21,7 +21,6 @@ import yaml
 from pipelines.errors import ContractBroken, Usage
 from pipelines.settings import Settings
 
-FORMS = frozenset({"EXACT", "TOKEN"})
 KINDS = frozenset({"identified"})  # pseudonymous agreements need the banding and k gate, which is not built yet
 ENVELOPES = frozenset({"cms", "age"})
 CATEGORIES = frozenset(
@@ -29,15 +28,15 @@ CATEGORIES = frozenset(
 )  # the words of the consent feed; another word there would cover nothing here
 FLAGS = frozenset({"separate_consent", "written_form", "adverse_consequence_notice", "automated_decision_notice"})
 # DOMAIN C0 "Extract row": the only names that an agreement may list. Never hashes of features, lake ids, or facts.
-EXTRACT_FIELDS: Mapping[str, frozenset[str]] = {
-    name: frozenset({"TOKEN"}) if name == "person_token" else frozenset({"EXACT"})
-    for name in (
-        "recipient_ref person_token key_version decision_no product_version rule_hash phase as_of known_at decided_on "
-        "valid_until outcome tier limit_fen max_instalment_fen sweep_bp payout_cycle payout_dom conditions "
-        "reason_codes verification_grade source_as_of identity_match change_type change_reason supersedes review "
-        "dispute consent_expires delete_by cover_from cover_to variant vehicle sum_insured_fen premium_basis "
-        "duplicate_cover"
-    ).split()
+_EXTRACT_ROW = """
+recipient_ref person_token key_version decision_no product_version rule_hash phase as_of known_at decided_on
+valid_until outcome tier limit_fen max_instalment_fen sweep_bp payout_cycle payout_dom conditions reason_codes
+verification_grade source_as_of identity_match change_type change_reason supersedes review dispute consent_expires
+delete_by cover_from cover_to variant vehicle sum_insured_fen premium_basis duplicate_cover
+"""
+# DOMAIN C0 "Extract row": the only names that an agreement may list. Never hashes of features, lake ids, or facts.
+EXTRACT_FIELDS: Mapping[str, str] = {
+    name: "TOKEN" if name == "person_token" else "EXACT" for name in _EXTRACT_ROW.split()
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _SPACE = re.compile(r"[a-z][a-z0-9_.]{1,60}")
@@ -71,7 +70,7 @@ class Agreement:
 
     @property
     def purpose_text_hash(self) -> str:
-        """SHA-256 of the purpose as the person read it; a consent quotes it, so a reworded purpose voids it (L1)."""
+        """SHA-256 of the purpose as the person read it; a consent quotes it: rewording voids it (L1)."""
         return hashlib.sha256(self.purpose_text.encode()).hexdigest()
 
     @property
@@ -239,7 +238,7 @@ class _Reader:
         for name, form in self._pairs(value):
             if name not in EXTRACT_FIELDS:
                 self._broken(f"fields.{name}", "no such field in an extract row")
-            if form not in FORMS or form not in EXTRACT_FIELDS[name]:
+            if form != EXTRACT_FIELDS[name]:
                 self._broken(f"fields.{name}", "form is EXACT, or TOKEN for person_token alone")
         for must in ("person_token", "recipient_ref", "decision_no", "outcome"):
             if must not in value:
