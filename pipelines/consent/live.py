@@ -95,8 +95,6 @@ def check_sql(agreement: Agreement, *, at: datetime, known_at: date, any_withdra
         categories="[" + ", ".join(map(_text, agreement.data_categories)) + "]",
         flags=flags,
         withdrawn=withdrawn,
-        if any_withdrawal
-        else f"coalesce(withdrawn_ever <= {instant}, false)",
     )
 
 
