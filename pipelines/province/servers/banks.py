@@ -52,7 +52,7 @@ def _by_file(book: books.Book, dates: list[date]) -> dict[tuple[date, str], list
         found = con.execute(
             f"""select greatest({shown}, $first) as day, bank_code,
                        coalesce({override}, {line}) as line, {fen} as fen
-                from (select *, {book.updated_at} as cut_at from {book.source})
+                from (select *, {book.cut_at} as cut_at from {book.source})
                 where cut_at is not null order by cut_at, file_row_number""",
             {"first": dates[0]},
         ).fetchall()

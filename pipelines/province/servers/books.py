@@ -1,7 +1,8 @@
 """An agency's books: the province's Parquet files, as each server reads them.
 
-Promises: a record's order is (updated_at, row in the file); an updated_at that is no timestamp is placed at noon
-          of the day on which the agency shows the record, so that it is served once and not lost.
+Promises: a record's order is (updated_at, row in the file); a record whose updated_at is no timestamp, or lies
+          on another day than the one on which the agency shows it (a clock that runs ahead), is placed at noon
+          of the day on which it is shown, so that it is served once and not lost.
 Refuses:  to serve the province's own columns (when a record becomes visible, a line to write verbatim).
 Not here: protocols.
 """
@@ -42,23 +43,21 @@ class Book:
         return f"read_parquet('{str(self.path).replace(chr(39), chr(39) * 2)}', file_row_number => true)"
 
     @property
-    def updated_at(self) -> str:
-        """SQL: the instant by which windows are cut, TIMESTAMPTZ."""
-        shown = "(visible_on::date + interval 12 hour)::timestamptz" if "visible_on" in self.columns else "null"
-        return f"coalesce(try_cast(updated_at as timestamptz), {shown})"
+    def cut_at(self) -> str:
+        """SQL: the instant by which windows are cut, TIMESTAMPTZ: updated_at, or noon of visible_on."""
+        stamp = "try_cast(updated_at as timestamptz)"
+        if "visible_on" not in self.columns:
+            return stamp
+        noon = "(visible_on::date + interval 12 hour)::timestamptz"
+        return f"case when {stamp}::date = visible_on::date then {stamp} else coalesce({noon}, {stamp}) end"
 
     def rendered(self, name: str) -> str:
         """SQL: the column as a source would write it: ISO-8601 with +08:00 for instants."""
         kind = self.columns[name]
         quoted = f'"{name}"'
-        if kind == "TIMESTAMP WITH TIME ZONE":
-            return (
-                f"case when epoch_us({quoted}) % 1000000 = 0 "
-                f"then strftime({quoted}, '%Y-%m-%dT%H:%M:%S+08:00') "
-                f"else strftime({quoted}, '%Y-%m-%dT%H:%M:%S.%f+08:00') end"
-            )
-        if kind == "TIMESTAMP":
-            return f"strftime({quoted}, '%Y-%m-%dT%H:%M:%S+08:00')"
+        if kind in ("TIMESTAMP WITH TIME ZONE", "TIMESTAMP"):
+            # A cast says '2026-08-19 09:00:00.5+08' (the clock is Shanghai's); strftime is twice as slow.
+            return f"replace({quoted}::timestamptz::varchar, ' ', 'T') || ':00'"
         return quoted
 
 

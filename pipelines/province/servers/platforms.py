@@ -20,8 +20,11 @@ import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import numpy as np
+import pyarrow as pa
 import uvicorn
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -82,11 +85,11 @@ class Shelf:
             fen = f'"{money}"' if money in book.columns else "null"
             self._con.execute(
                 f"""create table lines_{feed} as
-                select row_number() over () - 1 as row_no, cut_at, fen, bad_fen, line
-                from (select {book.updated_at} as cut_at, file_row_number, try_cast({fen} as bigint) as fen,
-                             {fen} is not null and try_cast({fen} as bigint) is null as bad_fen,
-                             to_json(struct_pack({fields})) || chr(10) as line
-                      from {book.source} where cut_at is not null order by cut_at, file_row_number)"""
+                select row_number() over () - 1 as row_no, cut_at, try_cast({fen} as bigint) as fen,
+                       {fen} is not null and try_cast({fen} as bigint) is null as bad_fen,
+                       to_json(struct_pack({fields})) || chr(10) as line
+                from (select *, {book.cut_at} as cut_at from {book.source}
+                      where cut_at is not null order by cut_at, file_row_number)"""
             )
             self._ready.add(feed)
             return True
@@ -106,14 +109,14 @@ class Shelf:
 
     def page(self, feed: str, first: int, end: int) -> tuple[bytes, int | None]:
         """The lines of rows [first, end) and their sum in fen (None: not a number somewhere, or no money)."""
-        found = self._cursor().execute(
-            f"""select coalesce(string_agg(line, '' order by row_no), ''),
-                       case when count(*) filter (bad_fen) = 0 then coalesce(sum(fen), 0)::bigint end
-                from lines_{feed} where row_no >= $first and row_no < $end""",
-            {"first": first, "end": end},
-        )
-        text, fen = found.fetchone() or ("", None)
-        return text.encode(), fen
+        within = f"from lines_{feed} where row_no >= $first and row_no < $end"
+        rows = {"first": first, "end": end}
+        cursor = self._cursor()
+        fen = cursor.execute(
+            f"select case when count(*) filter (bad_fen) = 0 then coalesce(sum(fen), 0)::bigint end {within}", rows
+        ).fetchone()
+        lines = cursor.execute(f"select line {within} order by row_no", rows).to_arrow_table()
+        return _text_of(lines.column("line")), fen[0] if fen else None
 
     def _cursor(self) -> duckdb.DuckDBPyConnection:
         cursor = self._con.cursor()
@@ -214,6 +217,17 @@ def _page(
         if fen is not None:
             headers["X-Money-Page-Fen"] = str(fen)
     return Response(body, media_type="application/x-ndjson", headers=headers)
+
+
+def _text_of(lines: pa.ChunkedArray[Any]) -> bytes:
+    """The strings of an Arrow column, one after the other, as they lie in its buffers."""
+    pieces = []
+    for chunk in lines.chunks:
+        _, offsets, text = chunk.buffers()
+        if text is not None and offsets is not None:
+            at = np.frombuffer(memoryview(offsets), np.int32)
+            pieces.append(memoryview(text)[int(at[chunk.offset]) : int(at[chunk.offset + len(chunk)])])
+    return b"".join(pieces)
 
 
 def _instant(text: str) -> datetime:

@@ -196,8 +196,7 @@ def _select(book: books.Book) -> str:
     columns = []
     for name in book.published:
         kind = duck.get(_postgres_type(name, book.columns[name]), "varchar")
-        value = book.updated_at if name == "updated_at" else f'"{name}"'
-        columns.append(f'({value})::{kind} as "{name}"')
+        columns.append(f'"{name}"::{kind} as "{name}"')
     return f"select {', '.join(columns)} from {book.source} order by file_row_number"
 
 

@@ -32,7 +32,7 @@ _FEEDS = {
                case when i < {SAME_INSTANT} then timestamptz '2026-08-19 09:00:00.123456+08'
                     when i < {ORDERS} then timestamptz '2026-08-01 00:00:00+08' + to_minutes(i * 90)
                     else timestamptz '2026-08-20 00:00:00+08' + to_minutes(i - {ORDERS}) end as updated_at,
-               date '2026-08-19' as visible_on
+               case when i < {ORDERS} then null else date '2026-08-20' end as visible_on
         from range({ORDERS + FIRST_NIGHT_ORDERS}) t(i)""",
     "platform_settlement": """
         select 'food01' as platform_code, 's' || i as settlement_id, 7::bigint as net_fen, 'I' as op,
