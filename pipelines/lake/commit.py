@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -18,10 +17,10 @@ import pyarrow as pa
 
 from pipelines.lake import files
 from pipelines.lake.door import door
+from pipelines.settings import Settings
 
-FILE_ROWS = (
-    100  # control.file rows per insert: below the inlining limit, so that hashes leave no file of their own
-)
+# control.file rows per insert: below the inlining limit, so that hashes leave no file of their own
+FILE_ROWS = 100
 
 Data = pa.Table | pa.RecordBatch | pa.RecordBatchReader
 
@@ -30,15 +29,16 @@ class Commit:
     """What `with lake.commit(...) as c` gives. snapshot: the lake's snapshot number, once committed."""
 
     def __init__(
-        self, con: duckdb.DuckDBPyConnection, *, step: str, business_date: date | None, data_dir: Path
+        self, con: duckdb.DuckDBPyConnection, *, step: str, business_date: date | None, settings: Settings
     ) -> None:
         self.con = con
         self.step = step
         self.doing = f"{step} {business_date or ''}".strip()
         self.business_date = business_date
+        self.settings = settings
         self.snapshot: int | None = None
-        self._data_dir = data_dir
-        self._after: list[Callable[[], None]] = []
+        self._data_dir = settings.lake_dir.absolute() / "data"
+        self._after: dict[str, Callable[[], None]] = {}
 
     def execute(self, sql: str, parameters: Any = None) -> duckdb.DuckDBPyConnection:
         """Run one of our statements; fetch from what is returned."""
@@ -58,9 +58,16 @@ class Commit:
                 self.con.unregister("commit_insert")
         return int(answer[0]) if answer else 0
 
-    def after_commit(self, act: Callable[[], None]) -> None:
-        """Have something done once the rows are visible (the ledger's appended files)."""
-        self._after.append(act)
+    def after_commit(self, act: Callable[[], None], *, key: str = "") -> bool:
+        """Have something done once the rows are visible (the ledger's appended files).
+
+        key: what is asked for twice under one key is done once. Returns False the second time.
+        """
+        key = key or f"#{len(self._after)}"
+        if key in self._after:
+            return False
+        self._after[key] = act
+        return True
 
     def track(self, table: str, batch_id: str = "") -> list[files.DataFile]:
         """fsync and hash this transaction's new files of one table, under a batch's name.
@@ -88,5 +95,5 @@ class Commit:
         self._track("", "")
 
     def run_after(self) -> None:
-        for act in self._after:
+        for act in self._after.values():
             act()

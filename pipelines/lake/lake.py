@@ -129,7 +129,7 @@ class Lake:
         """
         if self.read_only or self._committing:
             raise Bug(f"{step} may not commit here", why="the lake is read-only, or a commit is open already")
-        commit = Commit(self.con, step=step, business_date=business_date, data_dir=self.data_dir)
+        commit = Commit(self.con, step=step, business_date=business_date, settings=self.settings)
         with _writer_lock(self.settings, doing=commit.doing):
             self._committing = True
             commit.execute("begin")
