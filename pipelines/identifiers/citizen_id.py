@@ -41,15 +41,14 @@ PROVINCES = frozenset(
 # 4301-4313 and 4331 today; 4321-4330 are the prefectures of the 1980s and 1990s, still in people's numbers.
 _HUNAN_PREFECTURES = frozenset(range(1, 14)) | frozenset(range(21, 32))
 
-SCHEMA: Any = pa.schema(
-    [
-        pa.field("value", pa.string()),
-        pa.field("verdict", pa.string()),
-        pa.field("birth_date", pa.date32()),
-        pa.field("gender", pa.string()),
-        pa.field("region", pa.string()),
-    ]
-)
+_FIELDS: list[Any] = [
+    pa.field("value", pa.string()),
+    pa.field("verdict", pa.string()),
+    pa.field("birth_date", pa.date32()),
+    pa.field("gender", pa.string()),
+    pa.field("region", pa.string()),
+]
+SCHEMA: Any = pa.schema(_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

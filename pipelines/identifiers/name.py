@@ -53,18 +53,18 @@ def canonical(text: str) -> Name:
     """The name in canonical form, or no value and why not."""
     if "\ufffd" in text:
         return Name(None, v.MOJIBAKE)
-    value = unicodedata.normalize("NFC", text).strip()
-    value = _DOTS.sub(MIDDLE_DOT, value)
+    typed = unicodedata.normalize("NFC", text).strip()
+    value = _DOTS.sub(MIDDLE_DOT, typed)
     if not value:
         return Name(None, v.EMPTY)
     if len(value) > _LONGEST or any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
         return Name(None, v.BAD_FORMAT)
-    return Name(None, v.MOJIBAKE) if is_mojibake(value) else Name(value, v.OK)
+    return Name(None, v.MOJIBAKE) if is_mojibake(typed) else Name(value, v.OK)
 
 
 def is_mojibake(value: str) -> bool:
     """Whether the text is what a wrong decoder made of another, likelier name."""
-    if "锟斤" in value or "\ufffd" in value:  # U+FFFD, written as UTF-8 and read as GBK
+    if "锟斤拷" in value or "\ufffd" in value:  # U+FFFD, written as UTF-8 and read as GBK
         return True
     if all(unicodedata.category(character) == "Co" for character in value):
         return True
@@ -91,7 +91,7 @@ def _reads_better(value: str, wrongly_read_as: str) -> bool:
 def canonical_column(column: Any) -> Any:
     """`canonical` over a text column: a table of value, verdict."""
     array = columns.one_array(column)
-    clean = pc.and_not(pc.match_substring_regex(array, _CLEAN), pc.match_substring(array, "锟斤"))
+    clean = pc.and_not(pc.match_substring_regex(array, _CLEAN), pc.match_substring(array, "锟斤拷"))
     clean = pc.fill_null(clean, False)
     fast = clean.to_numpy(zero_copy_only=False)
     kept = array if fast.all() else array.filter(clean)
