@@ -6,8 +6,11 @@ Not here: the lake's tables themselves (lake/), signatures (privacy/).
 """
 
 from pipelines.ledger.chain import Entry, append, entries, streams
+from pipelines.ledger.findings import Finding, VerifyReport
 from pipelines.ledger.head import Head, audit_path, check_path, close_head, latest_head
+from pipelines.ledger.verify import verify
 
 __all__ = [
-    "Entry", "Head", "append", "audit_path", "check_path", "close_head", "entries", "latest_head", "streams",
+    "Entry", "Finding", "Head", "VerifyReport",
+    "append", "audit_path", "check_path", "close_head", "entries", "latest_head", "streams", "verify",
 ]  # fmt: skip
