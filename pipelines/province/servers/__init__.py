@@ -57,7 +57,7 @@ class Agencies:
     def pids(self) -> dict[str, int | None]:
         return {name: agency.pid for name, agency in self._children.items()}
 
-    def connections(self) -> dict[str, dict[str, Any]]:
+    def connections(self) -> dict[str, Any]:
         """What the hub needs to reach each agency (contains the passwords: write it 0600)."""
         particulars: dict[str, dict[str, Any]] = {
             "platforms": {
