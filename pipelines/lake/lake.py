@@ -62,12 +62,10 @@ class Lake:
         if _is_made(settings):
             return cls._open(settings, read_only=read_only)
         with _writer_lock(settings, doing="making the lake"):
-            made = cls._open(settings, read_only=False)
-            made._make_tables()
-        if not read_only:
-            return made
-        made.close()
-        return cls._open(settings, read_only=True)
+            if not _is_made(settings):  # else another process was faster
+                with cls._open(settings, read_only=False) as made:
+                    made._make_tables()
+        return cls._open(settings, read_only=read_only)
 
     @classmethod
     def _open(cls, settings: Settings, *, read_only: bool) -> Self:

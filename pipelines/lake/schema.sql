@@ -1,7 +1,9 @@
--- The lake's own tables; run once, under the writer's lock, whenever this text changes. Only "if not exists".
+-- The lake's own tables; run once, under the writer's lock, whenever this text changes. Repeatable.
 -- In three transactions: an option can be set only for a schema or table that is already committed.
 -- landed.<feed>: contracts/ gives the DDL. marts.*, decisions.*: their rooms give it.
 begin;
+-- DuckLake 1.0 crashes in set_option while the catalog has a view (seen): drop it first, make it last.
+drop view if exists control.watermark;
 create schema if not exists landed;
 create schema if not exists quarantine;
 create schema if not exists marts;
@@ -38,21 +40,6 @@ create table if not exists control.window (
     feed varchar not null, from_date date not null, to_date date not null,
     batch_id varchar not null, business_date date not null, fate varchar not null
 );
-
--- one row per feed: the end of the unbroken prefix of its windows, whatever order they came in
-create view if not exists control.watermark as
-with reached as (
-    select feed, from_date, to_date,
-           max(to_date) over (partition by feed order by from_date, to_date
-                              rows between unbounded preceding and 1 preceding) as covered_to
-    from control.window where fate = 'landed'
-), holes as (
-    select feed, to_date,
-           count(*) filter (where from_date > covered_to)
-               over (partition by feed order by from_date, to_date) as holes_before
-    from reached
-)
-select feed, max(to_date) as watermark from holes where holes_before = 0 group by feed;
 
 -- one row per data file ever written: what it must still be when it is used
 create table if not exists control.file (
@@ -114,3 +101,18 @@ commit;
 
 -- persons are never inlined: an erased row would stay readable in the catalog
 call lake.set_option('data_inlining_row_limit', 0, schema => 'control', table_name => 'extract_row');
+
+-- one row per feed: the end of the unbroken prefix of its windows, whatever order they came in
+create view if not exists control.watermark as
+with reached as (
+    select feed, from_date, to_date,
+           max(to_date) over (partition by feed order by from_date, to_date
+                              rows between unbounded preceding and 1 preceding) as covered_to
+    from control.window where fate = 'landed'
+), holes as (
+    select feed, to_date,
+           count(*) filter (where from_date > covered_to)
+               over (partition by feed order by from_date, to_date) as holes_before
+    from reached
+)
+select feed, max(to_date) as watermark from holes where holes_before = 0 group by feed;
