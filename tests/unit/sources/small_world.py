@@ -43,9 +43,16 @@ _FEEDS = {
                timestamptz '2026-08-18 12:00:00+08' as updated_at, date '2026-08-19' as visible_on""",
     "si_param": """
         select '430000' as region, 'base_floor_fen' as param, 'S' || i as sector, date '2026-01-01' as valid_from,
-               (i * 10)::bigint as value, 'I' as op,
+               null::date as valid_to, (i * 10)::bigint as value, 'fen' as unit,
+               'notice 7' as reference, 'I' as op,
                timestamptz '2026-08-10 08:00:00+08' + to_hours(i) as updated_at, date '2026-08-19' as visible_on
         from range(300) t(i)""",
+    "occ_injury_order_day": """
+        select 'food01' as platform_code, 'id' || i as id_no, date '2026-08-18' as cover_date,
+               'instant_delivery' as sector, 3::bigint as order_count, 60::bigint as base_fee_milli_yuan,
+               18::bigint as fee_due_fen, '430100' as region, 'I' as op,
+               timestamptz '2026-08-18 08:00:00+08' as updated_at, date '2026-08-18' as visible_on
+        from range(50) t(i)""",
     "bank_txn": """
         select case when i % 2 = 0 then 'BK01' else 'BK02' end as bank_code, 't' || i as txn_id,
                (100 + i)::bigint as amount_fen, '张三' as counterparty_name, false as is_pending, 'I' as op,
