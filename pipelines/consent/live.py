@@ -10,7 +10,7 @@ Not here: what a guardian must sign for a minor (eligibility: the product says),
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # One row per consent_id: its latest version, what is wrong with it, and whom it concerns.
 # `withdrawn_ever`: a later version cannot take a withdrawal back (PIPL 15); over all versions known.
-# `person_id`: by the identifier that came with the consent, and unique, else NULL (denied as person).
+# `person_id`: by the identifier that came with the consent, as linked on the business date; NULL if not one person.
 _JUDGED = """
 with known as (
     select * from landed.consent where known_on <= {known_at}
@@ -86,7 +86,7 @@ def check_sql(agreement: Agreement, *, at: datetime, known_at: date, any_withdra
     withdrawn = "withdrawn_ever is not null" if any_withdrawal else f"coalesce(withdrawn_ever <= {instant}, false)"
     return _JUDGED.format(
         known_at=f"date '{known_at.isoformat()}'",
-        on_date=f"date '{shanghai_date(at).isoformat()}'",
+        on_date=f"date '{min(known_at, shanghai_date(at - timedelta.resolution)).isoformat()}'",
         at=instant,
         recipient=_text(agreement.recipient),
         purpose_code=_text(agreement.purpose_code),
