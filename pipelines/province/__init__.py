@@ -1,4 +1,4 @@
-"""A synthetic province with known truth: people, their work, and the books that three kinds of agency keep of them.
+"""A synthetic province with known truth: people, work, and the books that three kinds of agency keep.
 
 Promises: `generate` makes a world from a seed; `World.open` reads it again.
 Refuses:  to be imported by anything but demo commands, tests and benchmarks (import-linter).

@@ -1,7 +1,7 @@
 """Who lives in the province: ways of working and living whose outcome in both products is known beforehand.
 
-Promises: SCENARIOS covers every outcome and reason of C1 and I1 that depends on a person, each with wide margins on
-          the thresholds of DOMAIN.md C; the same list for every seed, so that a test can ask for one by its key.
+Promises: SCENARIOS covers every outcome and reason of C1 and I1 that depends on a person, each with wide margins
+          on the thresholds of DOMAIN.md C; the same list for every seed, so that a test can ask for one by key.
 Refuses:  nothing.
 Not here: the products (schemas/products); the persons (people).
 """
@@ -27,6 +27,7 @@ class Expected:
 
 A, B, C = (Expected("ELIGIBLE", tier) for tier in "ABC")
 TOP_UP, FULL = Expected("ELIGIBLE", "top_up"), Expected("ELIGIBLE", "full")
+UNSURE = Expected("REVIEW", "", "R106")
 ANY = None  # not foretold
 
 
@@ -38,7 +39,7 @@ def no(reason: str) -> Expected:
 class Archetype:
     """One way of working. c1, i1: expected on a day with orders and a live consent; None: not foretold.
 
-    platform: of the main account; second: of a further one.  days: orders begin so many days before the first load.
+    platform, second: of the accounts.  days: orders begin so many days before the first load.
     work, of: works `work` days out of every `of`.  rate: orders per working day.  factors: cycle over months.
     stopped: last order so many days before the first load (None: still working).  debt: monthly dues as a share of
     the 25th percentile of monthly income.  flags: see people, papers, bank and welfare.
@@ -85,8 +86,8 @@ SCENARIOS: tuple[Archetype, ...] = (
     _a("wild_in_debt", "ride02", c1=no("R205"), i1=TOP_UP, factors=WILD, debt=1.4),
     _a("in_debt", "food02", c1=no("R206"), i1=TOP_UP, debt=0.9),
     _a("small_limit", "food02", c1=no("R207"), i1=TOP_UP, work=3, of=7, rate=9.0),
-    _a("shared_account", "food01", "shared_flag", c1=Expected("REVIEW", "", "R106"), i1=Expected("REVIEW", "", "R106")),
-    _a("two_names", "ride02", "name_conflict", c1=Expected("REVIEW", "", "R106"), i1=Expected("REVIEW", "", "R106")),
+    _a("shared_account", "food01", "shared_flag", c1=UNSURE, i1=UNSURE),
+    _a("two_names", "ride02", "name_conflict", c1=UNSURE, i1=UNSURE),
     _a("no_bank", "food01", "no_bank", c1=Expected("INSUFFICIENT_DATA"), i1=TOP_UP),
     _a("over_sixty", "taxi01", c1=no("R102"), i1=FULL, age=(61, 63)),
     _a("over_sixty_five", "taxi01", c1=no("R102"), i1=no("R301"), age=(67, 69)),

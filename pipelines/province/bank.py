@@ -1,7 +1,7 @@
 """The banks' books: accounts, obligations, and every movement, payouts of the platforms among them.
 
-Promises: each paid settlement of a person with a bank account arrives one or two days later from the platform's payer,
-          whole, in two parts, or several together (never split and combined at once), through an agency for some;
+Promises: each paid settlement of a person with a bank account arrives one or two days later from the platform's
+          payer, whole, in two parts, or several together, through an agency for some;
           balances follow from the movements; amounts are positive.
 Refuses:  nothing.
 Not here: faults in the banks' files (faults).
@@ -67,11 +67,9 @@ class Books:
     kinds: list[tuple[str, str, str, str, str]]
     obligations: list[dict[str, Any]]
 
-    def txn_ids(self) -> pa.Array:
-        ids = [
-            f"{self.cards[c][0]}{i:010d}" for i, c in enumerate(self.movements.card.tolist())
-        ]  # ids name the bank
-        return pa.array(ids, pa.string())
+    def txn_ids(self) -> Any:
+        """The banks' numbers of the movements."""
+        return feeds.numbered([bank for bank, _ in self.cards], self.movements.card, 10)
 
 
 def payers() -> dict[str, tuple[str, str]]:
@@ -299,14 +297,13 @@ def txn_table(books: Books) -> pa.Table:
     """All movements, as the banks send them."""
     m = books.movements
     ids = books.txn_ids()
-    by_card, by_kind = pa.array(m.card), pa.array(m.kind)
     channel, name, uscc, summary, purpose = (
-        pa.array([k[i] or None for k in books.kinds], pa.string()).take(by_kind) for i in range(5)
+        feeds.look_up([k[i] or None for k in books.kinds], m.kind) for i in range(5)
     )
     columns = {
-        "bank_code": pa.array([bank for bank, _ in books.cards]).take(by_card),
+        "bank_code": feeds.look_up([bank for bank, _ in books.cards], m.card),
         "txn_id": ids,
-        "account_no": pa.array([number for _, number in books.cards]).take(by_card),
+        "account_no": feeds.look_up([number for _, number in books.cards], m.card),
         "posted_at": feeds.instant_text(m.posted),
         "value_date": feeds.date_text(m.posted // feeds.DAY_S),
         "direction": pa.array(np.where(m.signed_fen > 0, "credit", "debit").tolist()),
@@ -339,7 +336,7 @@ def _balances(m: Movements) -> Ints:
     return balances
 
 
-def bank_refs(books: Books, settlements: Settlements) -> pa.Array:
+def bank_refs(books: Books, settlements: Settlements) -> Any:
     """The bank's number of the movement that paid a settlement alone, NULL otherwise."""
     refs = np.full(len(settlements), -1)
     alone = np.flatnonzero(books.movements.settlement >= 0)

@@ -1,9 +1,9 @@
 """The raw columns of every feed, as its source writes them, and how the province keeps them.
 
 Promises: one Parquet file per feed, `feeds/<feed>.parquet`: the source's columns in the contract's order, all
-          versions, in the order in which the source changed them; then `visible_on`, the business date whose window shows the
-          record (the Shanghai date of updated_at, but for a source whose clock runs ahead); for bank feeds also
-          `raw_line_override`, which a server writes instead of the line that it would make.
+          versions, in the order in which the source changed them; then `visible_on`, the business date whose
+          window shows the record (the Shanghai date of updated_at, but for a clock that runs ahead); for bank
+          feeds also `raw_line_override`, which a server writes instead of the line that it would make.
           Platforms and banks: instants and dates are text (ISO 8601, +08:00), so that a wrong one can be carried;
           money and counts are int64. Social insurance: typed, since a database refuses what is not.
 Refuses:  nothing. What a clean record is, contracts/ says.
@@ -27,37 +27,43 @@ Days = npt.NDArray[np.int64]  # days since 1970-01-01
 DAY_S = 86_400
 _AT = "at_s"  # never written: the order in which the source shows the versions
 
+
+def words(text: str) -> tuple[str, ...]:
+    """Names set down with blanks between them."""
+    return tuple(text.split())
+
+
 _TEXT, _INT, _BOOL = pa.string(), pa.int64(), pa.bool_()
 _DATE, _INSTANT = pa.date32(), pa.timestamp("us", tz="Asia/Shanghai")
-_INTEGERS = frozenset(
+_INTEGERS = words(
     "seats task_count distance_m duration_s wait_s customer_paid_fen list_price_fen cash_fen electronic_fen "
     "discount_fen amount_fen gross_fen deductions_fen net_fen balance_after_fen principal_fen outstanding_fen "
     "monthly_due_fen days_past_due version base_fen rate_bp due_fen paid_fen order_count base_fee_milli_yuan "
-    "fee_due_fen value".split()
+    "fee_due_fen value"
 )
-_BOOLEANS = frozenset(
+_BOOLEANS = words(
     "shared_account_flag occ_injury_covered is_joint is_pending separate_consent written_form "
-    "adverse_consequence_notice guardian_consent automated_decision_notice".split()
+    "adverse_consequence_notice guardian_consent automated_decision_notice"
 )
 _SI_DATES = frozenset({"death_date", "paid_on", "cover_date", "valid_from", "valid_to"})
 
 COLUMNS: Mapping[str, str] = {
-    "platform_worker": "platform_code platform_uscc platform_worker_id id_type id_no name mobile gender birth_date "
-    "occupation_kind work_mode contract_company contract_on contract_off registered_region registered_at "
-    "first_order_at deactivated_at account_status shared_account_flag",
+    "platform_worker": "platform_code platform_uscc platform_worker_id id_type id_no name mobile gender "
+    "birth_date occupation_kind work_mode contract_company contract_on contract_off registered_region "
+    "registered_at first_order_at deactivated_at account_status shared_account_flag",
     "platform_vehicle": "platform_code vehicle_no platform_worker_id plate_no plate_color vehicle_type "
     "use_character ownership vin fuel_type seats first_registered_on inspection_valid_to trans_valid_from "
     "trans_valid_to state",
     "platform_credential": "platform_code platform_worker_id credential_type credential_no licence_class "
     "first_issued_on valid_from valid_to issuing_org status",
-    "platform_order": "platform_code order_id segment_no platform_worker_id plate_no sector order_type region_code "
-    "created_at accepted_at picked_at completed_at cancelled_at cancel_by cancel_type status task_count distance_m "
-    "duration_s wait_s customer_paid_fen list_price_fen cash_fen electronic_fen discount_fen pay_state paid_at "
-    "occ_injury_covered",
-    "platform_earning_line": "platform_code line_id platform_worker_id order_id line_type amount_fen service_date "
-    "booked_at reverses_line_id memo",
-    "platform_settlement": "platform_code settlement_id platform_worker_id period_start period_end cycle gross_fen "
-    "deductions_fen net_fen paid_at pay_channel payee_account_no bank_ref status",
+    "platform_order": "platform_code order_id segment_no platform_worker_id plate_no sector order_type "
+    "region_code created_at accepted_at picked_at completed_at cancelled_at cancel_by cancel_type status "
+    "task_count distance_m duration_s wait_s customer_paid_fen list_price_fen cash_fen electronic_fen "
+    "discount_fen pay_state paid_at occ_injury_covered",
+    "platform_earning_line": "platform_code line_id platform_worker_id order_id line_type amount_fen "
+    "service_date booked_at reverses_line_id memo",
+    "platform_settlement": "platform_code settlement_id platform_worker_id period_start period_end cycle "
+    "gross_fen deductions_fen net_fen paid_at pay_channel payee_account_no bank_ref status",
     "consent": "consent_id version person_id_no person_name recipient_institution recipient_ref purpose_code "
     "purpose_text_hash data_categories legal_basis separate_consent written_form adverse_consequence_notice "
     "guardian_consent automated_decision_notice notice_version_hash identity_match granted_at expires_at "
@@ -68,7 +74,8 @@ COLUMNS: Mapping[str, str] = {
     "occ_injury_order_day": "platform_code id_no cover_date sector order_count base_fee_milli_yuan fee_due_fen "
     "region",
     "si_param": "region param sector valid_from valid_to value unit reference",
-    "bank_account": "bank_code account_no account_class id_type holder_id_no holder_name opened_on status is_joint",
+    "bank_account": "bank_code account_no account_class id_type holder_id_no holder_name opened_on status "
+    "is_joint",
     "bank_txn": "bank_code txn_id account_no posted_at value_date direction amount_fen balance_after_fen channel "
     "counterparty_name counterparty_uscc counterparty_account_no summary purpose_code reverses_txn_id is_pending",
     "bank_obligation": "bank_code loan_id borrower_id_no kind principal_fen outstanding_fen monthly_due_fen "
@@ -115,25 +122,38 @@ def _kind(feed: str, name: str) -> pa.DataType:
     return _DATE if feed in SI_FEEDS and name in _SI_DATES else _TEXT
 
 
-def instant_text(seconds: Seconds, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def instant_text(seconds: Seconds, missing: npt.NDArray[np.bool_] | None = None) -> Any:
     """Wall-clock seconds to `2026-08-19T10:00:00+08:00`; NULL where missing."""
-    stamps = pa.array(seconds, mask=missing).cast(pa.timestamp("s")).cast(_TEXT)
+    stamps: Any = pa.array(seconds, mask=missing).cast(pa.timestamp("s")).cast(_TEXT)
     return pc.binary_join_element_wise(pc.replace_substring(stamps, " ", "T"), "+08:00", "")
 
 
-def date_text(days: Days, missing: npt.NDArray[np.bool_] | None = None) -> pa.Array:
+def date_text(days: Days, missing: npt.NDArray[np.bool_] | None = None) -> Any:
     """Day numbers to `2026-08-19`; NULL where missing."""
     return pa.array(days.astype(np.int32), mask=missing).cast(_DATE).cast(_TEXT)
 
 
-def instant(seconds: Seconds) -> pa.Array:
+def instant(seconds: Seconds) -> Any:
     """Wall-clock seconds to instants, for the feeds of the database."""
     return pa.array((seconds - 8 * 3600) * 1_000_000).cast(pa.timestamp("us", tz="UTC")).cast(_INSTANT)
 
 
-def visible_on(seconds: Seconds) -> pa.Array:
+def visible_on(seconds: Seconds) -> Any:
     """The Shanghai date on which a version with this change time is shown."""
     return pa.array((seconds // DAY_S).astype(np.int32)).cast(_DATE)
+
+
+def look_up(
+    values: Sequence[str | None], rows: npt.NDArray[np.int64], missing: npt.NDArray[np.bool_] | None = None
+) -> Any:
+    """values[row] for each row; NULL where missing."""
+    return pa.array(values, _TEXT).take(pa.array(rows, pa.int64(), mask=missing))
+
+
+def numbered(prefixes: Sequence[str], rows: npt.NDArray[np.int64], digits: int) -> Any:
+    """A running number of fixed width behind each row's prefix: no two are alike."""
+    running: Any = pc.utf8_lpad(pa.array(np.arange(len(rows))).cast(_TEXT), digits, "0")
+    return pc.binary_join_element_wise(look_up(prefixes, rows), running, "")
 
 
 def table(feed: str, columns: Mapping[str, Any], at: Seconds) -> pa.Table:
@@ -155,14 +175,14 @@ def table(feed: str, columns: Mapping[str, Any], at: Seconds) -> pa.Table:
 
 
 def from_rows(feed: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """A feed's table from dicts whose `at` is in wall-clock seconds; a row may bring an `updated_at` of its own."""
+    """A feed's table from dicts with `at` in wall-clock seconds; a row may bring an `updated_at` of its own."""
     at = np.array([r["at"] for r in rows], dtype=np.int64)
     derived = {"op", "updated_at", "visible_on"}
     columns: dict[str, Any] = {n: [r.get(n) for r in rows] for n in schema(feed).names if n not in derived}
     columns["op"] = [r.get("op", "I") for r in rows]
     if any("updated_at" in r for r in rows):
         own = [r.get("updated_at") for r in rows]
-        columns["updated_at"] = pc.coalesce(pa.array(own, pa.string()), instant_text(at))
+        columns["updated_at"] = pc.coalesce(pa.array(own, pa.string()), instant_text(at))  # a clock of its own
     return table(feed, columns, at)
 
 

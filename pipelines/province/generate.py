@@ -1,6 +1,6 @@
 """Make a province: one seed, one world.
 
-Promises: the same seed, persons and dates give the same data, byte for byte in content; a million orders in seconds.
+Promises: the same seed, persons and dates give the same data, byte for byte; a million orders in seconds.
 Refuses:  fewer than one person, or fewer than no nights (Usage).
 Not here: serving it (servers).
 """
@@ -13,15 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.errors import Usage
-from pipelines.province import bank, feeds, papers, pay, permission, welfare, work
+from pipelines.province import bank, faults, feeds, papers, pay, permission, welfare, work
 from pipelines.province.people import Dates, make_roster
 from pipelines.province.truth import write_truth
 from pipelines.province.world import World
 
-ROOMS = ("roster", "orders", "lines", "books", "workers", "vehicles", "credentials", "accounts", "persons")
-ROOMS += ("contributions", "consents", "faults")
+# One stream of chance per step, so that a change in one step does not stir the others.
+STREAMS = (
+    *("roster", "orders", "lines", "books", "vehicles", "credentials", "accounts", "persons"),
+    *("contributions", "consents", "faults"),
+)
 
 
 def generate(*, seed: int, persons: int, first_date: date, nights: int, out: Path) -> World:
@@ -32,8 +36,8 @@ def generate(*, seed: int, persons: int, first_date: date, nights: int, out: Pat
     if persons < 1 or nights < 0:
         raise Usage("an empty province", why="persons is at least 1, nights at least 0")
     dates = Dates.of(first_date, nights)
-    streams = np.random.SeedSequence(seed).spawn(len(ROOMS))
-    rng = {name: np.random.default_rng(stream) for name, stream in zip(ROOMS, streams, strict=True)}
+    streams = np.random.SeedSequence(seed).spawn(len(STREAMS))
+    rng = {name: np.random.default_rng(stream) for name, stream in zip(STREAMS, streams, strict=True)}
     roster = make_roster(rng["roster"], persons=persons, dates=dates)
     orders = work.make_orders(rng["orders"], roster=roster, dates=dates)
     lines = pay.make_lines(rng["lines"], orders, roster=roster, dates=dates)
@@ -42,7 +46,7 @@ def generate(*, seed: int, persons: int, first_date: date, nights: int, out: Pat
     consents = permission.consents(rng["consents"], roster=roster, dates=dates)
     refs = bank.bank_refs(books, settlements)
     tables: dict[str, list[pa.Table]] = {
-        "platform_worker": [papers.worker_table(rng["workers"], roster=roster, dates=dates)],
+        "platform_worker": [papers.worker_table(roster=roster, dates=dates)],
         "platform_vehicle": [papers.vehicle_table(rng["vehicles"], roster=roster, dates=dates)],
         "platform_credential": [papers.credential_table(rng["credentials"], roster=roster, dates=dates)],
         "platform_order": [work.order_table(orders, roster=roster, dates=dates)],
@@ -57,7 +61,15 @@ def generate(*, seed: int, persons: int, first_date: date, nights: int, out: Pat
         "bank_txn": [bank.txn_table(books)],
         "bank_obligation": [bank.obligation_table(books, dates=dates)],
     }
+    scene = faults.Scene(
+        rng["faults"], {f: t for f, (t,) in tables.items()}, roster, dates, each=1 if persons < 100 else 3
+    )
+    faults.add_faults(scene)
+    faults.label_what_is_there(scene, late=work.late_rows(orders, roster=roster))
+    for feed, extra in scene.extra.items():
+        tables[feed].append(feeds.from_rows(feed, extra))
     rows = {feed: feeds.write(feed, tables[feed], out / "feeds") for feed in feeds.FEEDS}
+    pq.write_table(pa.Table.from_pylist(scene.labels, schema=faults.LABELS), out / "labels.parquet")
     write_truth(out, roster=roster, orders=orders, consents=consents, dates=dates)
     told = {
         "seed": seed,

@@ -1,7 +1,7 @@
 """Names, numbers and plates that look as they do in Hunan, and belong to nobody.
 
-Promises: deterministic for a given generator; citizen numbers pass GB 11643, cards pass Luhn, mobiles are 11 digits;
-          plates have 7 characters, or 8 for new-energy cars.
+Promises: deterministic for a given generator; citizen numbers pass GB 11643, cards pass Luhn, mobiles have 11
+          digits; plates have 7 characters, or 8 for new-energy cars.
 Refuses:  nothing.
 Not here: which person gets which (people).
 """
@@ -12,14 +12,14 @@ from datetime import date
 
 import numpy as np
 
+from pipelines.province.feeds import words
+
 SURNAMES = tuple("李王张刘陈杨周黄赵吴肖谭邓彭罗曾胡唐蒋谢易欧何贺龙向田石")
-GIVEN_MALE = tuple(
+GIVEN_MALE = words(
     "伟 强 勇 军 志强 建国 海波 国华 小明 文斌 立新 佳豪 子轩 浩然 俊杰 思远 春生 湘军 志远 铁牛 "
-    "宏亮 开富 德才 金生 长根 新民 学文 正清 贤明 水生".split()
+    "宏亮 开富 德才 金生 长根 新民 学文 正清 贤明 水生"
 )
-GIVEN_FEMALE = tuple(
-    "芳 敏 静 丽 秀英 玉兰 桂英 雨婷 思琪 佳怡 湘莲 春花 慧 小燕 雪梅 文静 美玲 艳红 丹 云".split()
-)
+GIVEN_FEMALE = words("芳 敏 静 丽 秀英 玉兰 桂英 雨婷 思琪 佳怡 湘莲 春花 慧 小燕 雪梅 文静 美玲 艳红 丹 云")
 RARE = ("王䶮", "李𠅤华", "欧阳㛃", "阿卜杜拉·买买提", "石三妹", "向晓䂮", "龙𬭎", "彭吉玛·热西提")
 STREET_PREFIXES = (
     "130",
@@ -45,10 +45,10 @@ RETIRED_COUNTIES = (
     "430521",
     "431121",
 )  # what an older person's number may begin with
-COUNTIES = tuple(
+COUNTIES = words(
     "430102 430103 430104 430105 430111 430112 430121 430181 430211 430281 430302 430321 430405 430423 430481 "
     "430502 430524 430602 430626 430702 430725 430802 430821 430903 430921 431002 431021 431102 431103 431124 "
-    "431181 431202 431224 431302 431322 433101 433123 433130".split()
+    "431181 431202 431224 431302 431322 433101 433123 433130"
 )
 CITIES = ("430102", "430104", "430105", "430111", "430211", "430302", "430408", "430602", "430702", "431002")
 

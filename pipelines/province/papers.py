@@ -46,8 +46,8 @@ def _at(day: date, hour: int) -> str:
     return f"{day.isoformat()}T{hour:02d}:00:00+08:00"
 
 
-def worker_table(rng: np.random.Generator, *, roster: Sequence[Person], dates: Dates) -> pa.Table:
-    """Accounts: when opened, again when suspended or closed, and some when the platform looks them over."""
+def worker_table(*, roster: Sequence[Person], dates: Dates) -> pa.Table:
+    """Accounts: when opened, again when closed, and whenever the platform looks them over."""
     uscc = platform_uscc()
     rows: list[dict[str, Any]] = []
     for person, account in _each(roster):
@@ -60,7 +60,7 @@ def worker_table(rng: np.random.Generator, *, roster: Sequence[Person], dates: D
                 at = (day_number(account.last) + 2) * feeds.DAY_S + 9 * 3600 + 60
                 rows.append(first | change | {"op": "U", "at": at})
         else:
-            rows.extend(_looked_over(rng, first, dates))
+            rows.extend(_looked_over(first, dates))
     return feeds.from_rows("platform_worker", rows)
 
 
@@ -68,11 +68,13 @@ def _each(roster: Sequence[Person]) -> Iterator[tuple[Person, Account]]:
     return ((p, a) for p in roster for a in p.accounts)
 
 
-def _looked_over(rng: np.random.Generator, first: dict[str, Any], dates: Dates) -> Iterator[dict[str, Any]]:
-    """A platform confirms a third of its workers each night: a new version with the same content."""
-    for day in dates.business_dates[1:]:
-        if rng.random() < 0.34:
-            yield first | {"op": "U", "at": day_number(day) * feeds.DAY_S + 4 * 3600 + first["at"] % 3000}
+def _looked_over(first: dict[str, Any], dates: Dates) -> Iterator[dict[str, Any]]:
+    """A platform confirms who works for it on the first of each month and in each further night: a new version."""
+    days = [dates.history + timedelta(days=n) for n in range(dates.days)]
+    for day in days:
+        at = day_number(day) * feeds.DAY_S + 4 * 3600 + first["at"] % 3000
+        if (day.day == 1 or day > dates.first) and at > first["at"]:
+            yield first | {"op": "U", "at": at}
 
 
 def _worker(person: Person, account: Account, uscc: str, dates: Dates) -> dict[str, Any]:

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.province import feeds
 from pipelines.province.people import PLATFORMS, Account, Dates, Person
-from pipelines.province.work import PREFIX, SECTORS, Ints, Orders, all_accounts, day_number
+from pipelines.province.work import PREFIX, SECTORS, Flags, Ints, Orders, all_accounts, day_number
 
-LINE_TYPES = (
+LINE_TYPES = feeds.words(
     "base_pay peak_bonus tip incentive platform_fee vehicle_rent insurance_deduct cash_collected toll_reimburse "
     "refund clawback penalty"
-).split()
+)
 CYCLE = dict(
     zip(PLATFORMS, ("daily", "weekly", "weekly", "daily", "weekly", "monthly", "weekly", "monthly"), strict=True)
 )
@@ -128,7 +128,7 @@ def _loose(account: Ints, kind: str, amount: Ints, day: Ints, booked: Ints) -> L
 
 
 def _daily(base: Lines, accounts: Sequence[Account], orders: Orders) -> Lines:
-    """Platform's share, rent and day insurance, once per account and day with pay, booked two minutes to midnight."""
+    """Platform's share, rent and day insurance, once per account and day with pay, just before midnight."""
     cell = base.account * 100_000 + base.booked_day
     cells, inverse = np.unique(cell, return_inverse=True)
     gross = np.bincount(inverse, weights=base.amount_fen).astype(np.int64)
@@ -214,42 +214,38 @@ def make_settlements(lines: Lines, *, roster: Sequence[Person], dates: Dates) ->
     return Settlements(**{n: v[settled < end] for n, v in vars(whole).items()})
 
 
-def line_ids(lines: Lines, accounts: Sequence[Account]) -> pa.Array:
+def line_ids(lines: Lines, accounts: Sequence[Account]) -> Any:
     """The platform's number of each line."""
-    prefix = pa.array(["L" + PREFIX[a.platform] for a in accounts]).take(pa.array(lines.account))
-    running = pc.utf8_lpad(pa.array(np.arange(len(lines))).cast(pa.string()), 9, "0")
-    return pc.binary_join_element_wise(prefix, running, "")
+    return feeds.numbered(["L" + PREFIX[a.platform] for a in accounts], lines.account, 9)
 
 
 def line_table(lines: Lines, orders: Orders, *, roster: Sequence[Person]) -> pa.Table:
     """All lines, as the platforms send them."""
     accounts = all_accounts(roster)
     ids = line_ids(lines, accounts)
-    by_account = pa.array(lines.account)
+    by_account = lines.account
     columns = {
-        "platform_code": pa.array([a.platform for a in accounts]).take(by_account),
+        "platform_code": feeds.look_up([a.platform for a in accounts], by_account),
         "line_id": ids,
-        "platform_worker_id": pa.array([a.worker_id for a in accounts]).take(by_account),
+        "platform_worker_id": feeds.look_up([a.worker_id for a in accounts], by_account),
         "order_id": orders.order_id.take(pa.array(lines.order, mask=lines.order < 0)),
-        "line_type": pa.array(LINE_TYPES).take(pa.array(lines.kind)),
+        "line_type": feeds.look_up(LINE_TYPES, lines.kind),
         "amount_fen": lines.amount_fen,
         "service_date": feeds.date_text(lines.service_day),
         "booked_at": feeds.instant_text(lines.booked),
         "reverses_line_id": ids.take(pa.array(lines.reverses, mask=lines.reverses < 0)),
-        "memo": pa.array([MEMO.get(k) for k in LINE_TYPES], pa.string()).take(pa.array(lines.kind)),
+        "memo": feeds.look_up([MEMO.get(k) for k in LINE_TYPES], lines.kind),
         "op": "I",
     }
     return feeds.table("platform_earning_line", columns, lines.updated)
 
 
-def settlement_ids(settlements: Settlements, accounts: Sequence[Account]) -> pa.Array:
+def settlement_ids(settlements: Settlements, accounts: Sequence[Account]) -> Any:
     """The platform's number of each settlement."""
-    prefix = pa.array(["S" + PREFIX[a.platform] for a in accounts]).take(pa.array(settlements.account))
-    running = pc.utf8_lpad(pa.array(np.arange(len(settlements))).cast(pa.string()), 7, "0")
-    return pc.binary_join_element_wise(prefix, running, "")
+    return feeds.numbered(["S" + PREFIX[a.platform] for a in accounts], settlements.account, 7)
 
 
-def settlement_table(settlements: Settlements, bank_refs: pa.Array, *, roster: Sequence[Person]) -> pa.Table:
+def settlement_table(settlements: Settlements, bank_refs: Any, *, roster: Sequence[Person]) -> pa.Table:
     """Settlements, as the platforms send them: those paid a day later have a pending version first."""
     waits = settlements.paid != settlements.settled
     pending = _settlement_version(settlements, bank_refs, waits, roster, is_paid=False)
@@ -259,27 +255,27 @@ def settlement_table(settlements: Settlements, bank_refs: pa.Array, *, roster: S
 
 
 def _settlement_version(
-    settlements: Settlements, bank_refs: pa.Array, rows: np.ndarray, roster: Sequence[Person], *, is_paid: bool
+    settlements: Settlements, bank_refs: Any, rows: Flags, roster: Sequence[Person], *, is_paid: bool
 ) -> pa.Table:
     accounts = all_accounts(roster)
     ids = settlement_ids(settlements, accounts).filter(pa.array(rows))
     s = Settlements(**{n: v[rows] for n, v in vars(settlements).items()})
-    by_account = pa.array(s.account)
+    by_account = s.account
     channel = {"single": "bank", "split": "bank", "combined": "wallet", "agency": "agency"}
     updated = s.paid if is_paid else s.settled
     columns = {
-        "platform_code": pa.array([a.platform for a in accounts]).take(by_account),
+        "platform_code": feeds.look_up([a.platform for a in accounts], by_account),
         "settlement_id": ids,
-        "platform_worker_id": pa.array([a.worker_id for a in accounts]).take(by_account),
+        "platform_worker_id": feeds.look_up([a.worker_id for a in accounts], by_account),
         "period_start": feeds.date_text(s.first_day),
         "period_end": feeds.date_text(s.last_day),
-        "cycle": pa.array([CYCLE[a.platform] for a in accounts]).take(by_account),
+        "cycle": feeds.look_up([CYCLE[a.platform] for a in accounts], by_account),
         "gross_fen": s.gross_fen,
         "deductions_fen": s.gross_fen - s.net_fen,
         "net_fen": s.net_fen,
         "paid_at": feeds.instant_text(s.paid) if is_paid else None,
-        "pay_channel": pa.array([channel[a.payout] for a in accounts]).take(by_account),
-        "payee_account_no": pa.array([roster[a.person].card for a in accounts]).take(by_account),
+        "pay_channel": feeds.look_up([channel[a.payout] for a in accounts], by_account),
+        "payee_account_no": feeds.look_up([roster[a.person].card for a in accounts], by_account),
         "bank_ref": bank_refs.filter(pa.array(rows)) if is_paid else None,
         "status": "paid" if is_paid else "pending",
         "op": pa.array(np.where(s.paid != s.settled, "U", "I").tolist()) if is_paid else "I",

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Sequence
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -114,7 +114,7 @@ def consent_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
 
 
 def live_on(rows: Sequence[dict[str, Any]], *, person: int, recipient: str, business_date: date) -> bool:
-    """Whether the person's consent, as known at the end of a business date, still lets data go to the recipient."""
+    """Whether the person's consent, as known at the end of a business date, lets data go to the recipient."""
     end = (day_number(business_date) + 1) * feeds.DAY_S
     known = [
         r for r in rows if r["person"] == person and r["recipient_institution"] == recipient and r["at"] < end

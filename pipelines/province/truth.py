@@ -1,6 +1,6 @@
 """What is known about the made-up people: who they are, and what both products must answer.
 
-Promises: an outcome is foretold only where the archetype leaves no doubt; one row per person, product, business date.
+Promises: an outcome is foretold only where the archetype leaves no doubt; one row per person, product and date.
 Refuses:  to guess: what depends on a threshold nearby is left out.
 Not here: the features themselves (marts/).
 """
@@ -22,13 +22,18 @@ from pipelines.province.people import Dates, Person
 from pipelines.province.work import Orders, all_accounts, day_number
 
 _PERSON = pa.schema(
-    [("person", pa.string()), ("archetype", pa.string()), ("is_scenario", pa.bool_()), ("occupation", pa.string())]
-    + [(n, pa.string()) for n in ("name", "id_no", "gender", "birth_date", "mobile", "region")]
-    + [(n, pa.list_(pa.string())) for n in ("platforms", "worker_ids", "plates", "cards", "needles")]
+    [pa.field(n, pa.string()) for n in ("person", "archetype")]
+    + [pa.field("is_scenario", pa.bool_())]
+    + [
+        pa.field(n, pa.string())
+        for n in ("occupation", "name", "id_no", "gender", "birth_date", "mobile", "region")
+    ]
+    + [pa.field(n, pa.list_(pa.string())) for n in ("platforms", "worker_ids", "plates", "cards", "needles")]
 )
 _EXPECTED = pa.schema(
-    [("person", pa.string()), ("archetype", pa.string()), ("product", pa.string()), ("business_date", pa.date32())]
-    + [(n, pa.string()) for n in ("recipient_ref", "outcome", "detail", "reason")]
+    [pa.field(n, pa.string()) for n in ("person", "archetype", "product")]
+    + [pa.field("business_date", pa.date32())]
+    + [pa.field(n, pa.string()) for n in ("recipient_ref", "outcome", "detail", "reason")]
 )
 
 

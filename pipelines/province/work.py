@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +33,7 @@ SHIFT_START_H = np.array([8.0, 7.0, 9.5, 8.0, 8.0, 6.0])
 SHIFT_LENGTH_H = np.array([11.0, 12.0, 11.0, 10.0, 9.0, 8.0])
 DISTANCE_M = np.array([6_500, 5_200, 2_300, 3_000, 14_000, 190_000])
 SPEED_MPS = np.array([8.0, 7.5, 4.5, 4.0, 9.0, 17.0])
+ORDER_TYPE = ("express", "street", "food", "parcel", "dedicated", "waybill")
 PREFIX = dict(zip(PLATFORMS, ("RA", "RB", "TX", "FA", "FB", "EX", "GA", "GB"), strict=True))
 
 
@@ -41,7 +43,7 @@ class Orders:
 
     account: Ints
     sector: npt.NDArray[np.int64]
-    order_id: pa.Array
+    order_id: Any  # Arrow text
     created: Ints
     accepted: Ints
     picked: Ints
@@ -207,7 +209,8 @@ def _price(rng: np.random.Generator, sector: Ints, distance: Ints, duration: Int
         ],
         default=9_000 + 340 * km,
     )
-    return np.maximum(fen, 100).astype(np.int64)
+    rounded: Ints = np.maximum(fen, 100).astype(np.int64)
+    return rounded
 
 
 def _only(orders: Orders, keep: Flags) -> Orders:
@@ -215,16 +218,15 @@ def _only(orders: Orders, keep: Flags) -> Orders:
     return Orders(**{name: _pick(value, keep) for name, value in vars(orders).items()})
 
 
-def _pick(value: object, keep: Flags) -> object:
-    return value.filter(pa.array(keep)) if isinstance(value, pa.Array) else value[keep]  # type: ignore[index]
+def _pick(value: Any, keep: Flags) -> Any:
+    return value.filter(pa.array(keep)) if isinstance(value, pa.Array) else value[keep]
 
 
 def _numbered(orders: Orders, accounts: Sequence[Account]) -> Orders:
     """Give each order its platform's number: prefix, day, running number. No two are alike."""
-    prefix = pa.array([PREFIX[a.platform] for a in accounts]).take(pa.array(orders.account))
-    days = pc.replace_substring(feeds.date_text(orders.service_day), "-", "")
-    running = pc.utf8_lpad(pa.array(np.arange(len(orders))).cast(pa.string()), 8, "0")
-    orders.order_id = pc.binary_join_element_wise(prefix, days, running, "")
+    days: Any = pc.replace_substring(feeds.date_text(orders.service_day), "-", "")
+    running = feeds.numbered([PREFIX[a.platform] for a in accounts], orders.account, 8)
+    orders.order_id = pc.binary_join_element_wise(running, days, "")
     return orders
 
 
@@ -250,7 +252,7 @@ def _version(orders: Orders, roster: Sequence[Person], dates: Dates, second: Fla
     """One version of each order: its end (second: where an earlier version was shown), or, if None, under way."""
     ended = second is not None
     accounts = all_accounts(roster)
-    by_account = pa.array(orders.account)
+    by_account = orders.account
     done = orders.is_completed & ended
     gone = (orders.cancelled > 0) & ended
     status = np.select([done, gone, orders.is_disputed & ended], ["completed", "cancelled", "disputed"], "matched")
@@ -258,18 +260,15 @@ def _version(orders: Orders, roster: Sequence[Person], dates: Dates, second: Fla
     pilot = np.isin(orders.sector, [SECTORS.index(s) for s in PILOT_SECTORS])
     covered = pilot & (orders.service_day >= day_number(PILOT_FROM))
     updated = orders.updated if ended else orders.accepted + 5
-    plates = pa.array([a.plate or None for a in accounts], pa.string())
     columns = {
-        "platform_code": pa.array([a.platform for a in accounts]).take(by_account),
+        "platform_code": feeds.look_up([a.platform for a in accounts], by_account),
         "order_id": orders.order_id,
         "segment_no": "0000",
-        "platform_worker_id": pa.array([a.worker_id for a in accounts]).take(by_account),
-        "plate_no": plates.take(by_account),
-        "sector": pa.array(SECTORS).take(pa.array(orders.sector)),
-        "order_type": pa.array(["express", "street", "food", "parcel", "dedicated", "waybill"]).take(
-            pa.array(orders.sector)
-        ),
-        "region_code": pa.array([roster[a.person].region for a in accounts]).take(by_account),
+        "platform_worker_id": feeds.look_up([a.worker_id for a in accounts], by_account),
+        "plate_no": feeds.look_up([a.plate or None for a in accounts], by_account),
+        "sector": feeds.look_up(SECTORS, orders.sector),
+        "order_type": feeds.look_up(ORDER_TYPE, orders.sector),
+        "region_code": feeds.look_up([roster[a.person].region for a in accounts], by_account),
         "created_at": feeds.instant_text(orders.created),
         "accepted_at": feeds.instant_text(orders.accepted),
         "picked_at": feeds.instant_text(orders.picked, (orders.picked == 0) | (not ended)),
@@ -293,3 +292,18 @@ def _version(orders: Orders, roster: Sequence[Person], dates: Dates, second: Fla
         "op": pa.array(np.where(second, "U", "I").tolist()) if second is not None else "I",
     }
     return feeds.table("platform_order", columns, updated)
+
+
+def late_rows(orders: Orders, *, roster: Sequence[Person]) -> list[dict[str, object]]:
+    """Keys of the orders that were reported weeks late, with `at`, when they were."""
+    accounts = all_accounts(roster)
+    return [
+        {
+            "platform_code": accounts[int(orders.account[i])].platform,
+            "order_id": orders.order_id[int(i)].as_py(),
+            "segment_no": "0000",
+            "platform_worker_id": accounts[int(orders.account[i])].worker_id,
+            "at": int(orders.updated[i]),
+        }
+        for i in np.flatnonzero(orders.is_late)
+    ]

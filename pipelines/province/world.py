@@ -44,7 +44,7 @@ class World:
         return pq.read_table(self.path / "labels.parquet")
 
     def persons(self) -> pa.Table:
-        """One row per person, with every raw identifier; `needles` are the strings that may lie nowhere in the clear."""
+        """One row per person with every raw identifier; `needles`: strings that may lie nowhere in clear."""
         return pq.read_table(self.path / "truth" / "persons.parquet")
 
     def expected(self) -> pa.Table:
