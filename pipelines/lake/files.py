@@ -36,6 +36,12 @@ where file.end_snapshot is null
 order by all
 """
 
+# File names of every snapshot that is still kept; names are UUIDs, so the folder is not needed to tell them apart.
+COMMITTED_NAMES = """
+select path from __ducklake_metadata_lake.ducklake_data_file
+union all select path from __ducklake_metadata_lake.ducklake_delete_file
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
