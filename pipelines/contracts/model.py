@@ -77,7 +77,13 @@ class SourceSpec:
 
 @dataclass(frozen=True)
 class Contract:
-    """One feed. key: field names in order. money_field: whose sum is conserved, None = the feed has none."""
+    """One feed.
+
+    key: field names in order. money_field: whose sum is conserved, None = the feed has none.
+    A batch is held with fewer rows than min_rows_nightly, with more than max_rejected_share of its rows
+    quarantined, with nothing newer than max_age_days before the window's end, or with rows under min_usual_share
+    or over max_usual_share of what the feed usually brings.
+    """
 
     feed: str
     version: str
@@ -94,6 +100,8 @@ class Contract:
     min_rows_nightly: int = 0
     max_rejected_share: float = 0.05
     max_age_days: int | None = None
+    min_usual_share: float = 0.1
+    max_usual_share: float = 5.0
     sha256: str = field(default="", compare=False)
 
     @classmethod

@@ -34,7 +34,8 @@ KINDS = {"http_api": ("ndjson",), "sql_database": ("arrow",), "sftp_drop": ("del
 _TOP = {"apiVersion", "kind", "id", "name", "version", "status", "domain", "description", "customProperties",
         "schema", "tags"}  # fmt: skip
 _TOP_PROPERTIES = {"connection", "source_kind", "source_path", "format", "encoding", "history", "source_id",
-                   "money_field", "min_rows_nightly", "max_rejected_share", "max_age_days"}  # fmt: skip
+                   "money_field", "min_rows_nightly", "max_rejected_share", "max_age_days",
+                   "min_usual_share", "max_usual_share"}  # fmt: skip
 _TABLE = {"name", "logicalType", "physicalType", "description", "properties", "quality"}
 _FIELD = {"name", "businessName", "description", "logicalType", "logicalTypeOptions", "items", "primaryKey",
           "primaryKeyPosition", "required", "classification", "customProperties"}  # fmt: skip
@@ -93,6 +94,11 @@ class _Place:
         if not isinstance(value, int) or isinstance(value, bool):
             self.refuse("a whole number is expected here")
         return value
+
+    def share(self, value: Any, most: int) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most:
+            self.refuse(f"a number between 0 and {most} is expected here")
+        return float(value)
 
     def flag(self, value: Any) -> bool:
         if not isinstance(value, bool):
@@ -220,16 +226,15 @@ def _limits(here: _Place, extra: dict[str, Any], fields: tuple[Field, ...]) -> d
     money = extra.get("money_field")
     if money is not None and not any(f.name == money and f.type == "bigint" for f in fields):
         (here / "money_field").refuse("it names no bigint field of this contract")
-    share = extra.get("max_rejected_share", 0.05)
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
-        (here / "max_rejected_share").refuse("a share lies between 0 and 1")
     least = (here / "min_rows_nightly").whole(extra.get("min_rows_nightly", 0))
     age = extra.get("max_age_days")
     if least < 0 or (age is not None and (here / "max_age_days").whole(age) < 1):
         here.refuse("min_rows_nightly is 0 or more, max_age_days 1 or more")
     return {
         "money_field": money,
-        "max_rejected_share": float(share),
+        "max_rejected_share": (here / "max_rejected_share").share(extra.get("max_rejected_share", 0.05), 1),
+        "min_usual_share": (here / "min_usual_share").share(extra.get("min_usual_share", 0.1), 1),
+        "max_usual_share": (here / "max_usual_share").share(extra.get("max_usual_share", 5.0), 1_000),
         "min_rows_nightly": least,
         "max_age_days": age,
     }

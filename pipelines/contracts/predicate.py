@@ -60,7 +60,7 @@ def _checked(sql: str, columns: Collection[str]) -> str:
     return tree.sql(dialect="duckdb", comments=False)
 
 
-def _check(node: exp.Expression, columns: Collection[str]) -> None:
+def _check(node: exp.Expr, columns: Collection[str]) -> None:
     if type(node) not in ALLOWED:
         raise ValueError(f"{type(node).__name__.lower()} is not allowed in a rule")
     if isinstance(node, exp.Column) and (not isinstance(node.this, exp.Identifier) or node.table):

@@ -212,7 +212,8 @@ def _integer(raw: str) -> str:
 
 
 def _date(raw: str) -> str:
-    return f"CASE WHEN strlen({raw}) = 10 AND CAST(TRY_CAST({raw} AS DATE) AS VARCHAR) = {raw} THEN TRY_CAST({raw} AS DATE) END"
+    same = f"strlen({raw}) = 10 AND CAST(TRY_CAST({raw} AS DATE) AS VARCHAR) = {raw}"
+    return f"CASE WHEN {same} THEN TRY_CAST({raw} AS DATE) END"
 
 
 def _boolean(raw: str) -> str:
@@ -245,13 +246,14 @@ def _timestamp(raw: str) -> str:
         f"{raw}[1:4] || '-' || {raw}[5:6] || '-' || {raw}[7:8] || 'T' || {raw}[9:10] || ':' || {raw}[11:12]"
         f" || ':' || {raw}[13:14] || '+08:00'"
     )
+    number = f"TRY_CAST({raw} AS BIGINT)"
     return (
         f"CASE WHEN {_plainly_iso(raw)} THEN TRY_CAST({raw} AS TIMESTAMPTZ)\n"
         f"        WHEN regexp_full_match({raw}, '{_ISO}{_OFFSET}') THEN TRY_CAST({raw} AS TIMESTAMPTZ)\n"
         f"        WHEN regexp_full_match({raw}, '{_ISO}') THEN TRY_CAST({raw} || '+08:00' AS TIMESTAMPTZ)\n"
         f"        WHEN regexp_full_match({raw}, '\\d{{14}}') THEN TRY_CAST({compact} AS TIMESTAMPTZ)\n"
-        f"        WHEN regexp_full_match({raw}, '\\d{{13}}') THEN make_timestamptz(TRY_CAST({raw} AS BIGINT) * 1000)\n"
-        f"        WHEN regexp_full_match({raw}, '\\d{{10}}') THEN make_timestamptz(TRY_CAST({raw} AS BIGINT) * 1000000)\n"
+        f"        WHEN regexp_full_match({raw}, '\\d{{13}}') THEN make_timestamptz({number} * 1000)\n"
+        f"        WHEN regexp_full_match({raw}, '\\d{{10}}') THEN make_timestamptz({number} * 1000000)\n"
         "      END"
     )
 

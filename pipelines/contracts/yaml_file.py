@@ -93,7 +93,7 @@ def _refuse_tricks(text: str) -> None:
     """Looks at the parser's events before anything is built."""
     depth = documents = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line
+        line = event.start_mark.line if event.start_mark else 0
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise _Flaw("anchors and aliases are refused", line, "write the value out")
         if getattr(event, "tag", None) not in (None, "!"):

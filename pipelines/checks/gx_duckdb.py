@@ -1,0 +1,116 @@
+"""Great Expectations inside a DuckDB connection that is ours.
+
+Promises: GX reads the one relation it is shown, on the bench's own locked connection, and neither closes it nor
+          leaves a transaction open; nothing is written, nothing is sent home, no progress bar.
+Refuses:  to hand back an expectation that raised: that is a Bug, not a verdict.
+Not here: which expectations (gate.py), pages (datadocs.py).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import duckdb
+
+# Before the import: it would write an id below $HOME and call home.
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+import duckdb_sqlalchemy
+import great_expectations as gx
+import sqlalchemy as sa
+from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
+from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.expectations.expectation import Expectation
+from sqlalchemy.pool import StaticPool
+
+from pipelines.errors import Bug
+
+# No unexpected values anywhere: a value never leaves the verdict table (TRIALS, X10).
+RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
+
+_lent: dict[str, duckdb.DuckDBPyConnection] = {}
+
+
+class _Borrowed(duckdb_sqlalchemy.ConnectionWrapper):  # type: ignore[misc]
+    """GX closes what it opens; this connection is not its own, and a cursor would lose the views."""
+
+    def close(self) -> None:
+        pass
+
+
+def _engine_on(address: str) -> sa.Engine:
+    return sa.create_engine("duckdb://", creator=lambda: _Borrowed(_lent[address]), poolclass=StaticPool)
+
+
+class DuckDBEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+    """The stock engine with one connection for all of its queries."""
+
+    def __init__(self, connection_string: str = "", create_temp_table: bool = False, **more: Any) -> None:
+        super().__init__(engine=_engine_on(connection_string), create_temp_table=False, **more)
+
+    @contextmanager
+    def get_connection(self) -> Iterator[sa.Connection]:
+        self._connection = self._connection or self.engine.connect()
+        yield self._connection
+
+
+class DuckDBDatasource(SQLDatasource):  # type: ignore[misc]
+    """What `context.data_sources.add_duckdb` makes; the connection string is an address in `_lent`."""
+
+    type: Literal["duckdb"] = "duckdb"  # type: ignore[assignment]
+
+    @property
+    def execution_engine_type(self) -> type[DuckDBEngine]:
+        return DuckDBEngine
+
+    def _create_engine(self) -> sa.Engine:
+        return _engine_on(self.connection_string)
+
+
+def validate(
+    con: duckdb.DuckDBPyConnection, *, relation: str, suite: str, expectations: Sequence[Expectation]
+) -> ExpectationSuiteValidationResult:
+    """Judge one relation of the connection. Raises Bug if an expectation could not be computed."""
+    address = f"duckdb://bench-{id(con)}"
+    _lent[address] = con
+    _hush()
+    try:
+        context = gx.get_context(mode="ephemeral")
+        context.variables.progress_bars = {"globally": False}
+        source = context.data_sources.add_duckdb("bench", connection_string=address)
+        batch = (
+            source.add_table_asset(suite, table_name=relation)
+            .add_batch_definition_whole_table("batch")
+            .get_batch()
+        )
+        demanded = gx.ExpectationSuite(name=suite, expectations=list(expectations))
+        result: ExpectationSuiteValidationResult = batch.validate(demanded, result_format=RESULT_FORMAT)
+    finally:
+        del _lent[address]
+        _end_transaction(con)
+    for one in result.results:
+        if one.exception_info and one.exception_info.get("raised_exception"):
+            raise Bug(
+                f"{suite}: the gate could not judge",
+                where=str(one.expectation_config.kwargs.get("column", "table")) if one.expectation_config else "",
+                why="an expectation raised (text withheld)",
+                do="a batch that was not judged does not land; report it with `sanche doctor`",
+            )
+    return result
+
+
+def _end_transaction(con: duckdb.DuckDBPyConnection) -> None:
+    try:
+        con.rollback()
+    except duckdb.TransactionException:
+        return  # none was open
+
+
+def _hush() -> None:
+    for name in ("great_expectations", "py.warnings"):
+        logging.getLogger(name).setLevel(logging.ERROR)
