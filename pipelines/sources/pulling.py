@@ -21,7 +21,7 @@ import pyarrow as pa
 from pipelines import ledger, vault
 from pipelines.contracts import Contract
 from pipelines.errors import Bug, KeyUnavailable, SourceBroken
-from pipelines.lake import Lake
+from pipelines.lake import Commit, Lake
 from pipelines.privacy import Keyring
 from pipelines.receipt import Receipt
 from pipelines.settings import Settings
@@ -80,8 +80,14 @@ def pull(
     if asked.has_landed or (known and not damaged):
         # A landed batch is done, whether or not its raw bytes are still kept.
         return _receipt(asked, known, "unchanged", {"raw_gone": len(damaged)} if damaged else {})
+    for row in damaged:
+        # The vault keeps a file that is there; one that is not what was stored must make room first.
+        _path(settings, row).unlink(missing_ok=True)
     source, stored = _fetch(asked, contract=contract, settings=settings, lake=lake, keyring=keyring)
     with lake.commit(step=STEP, business_date=business_date) as commit:
+        now_known = _recorded(commit, asked.batch_id)
+        if now_known != known:  # another run of the same pull was faster: its commit stands
+            return _receipt(asked, now_known, "unchanged", {})
         if known:  # the raw bytes were lost before they landed: what came now takes their place
             commit.execute("delete from control.pulled where batch_id = $batch", {"batch": asked.batch_id})
         commit.insert("control.pulled", pa.Table.from_pylist([asdict(row) for row in stored], _PULLED_SCHEMA))
@@ -178,11 +184,11 @@ def _day_recipient(settings: Settings, business_date: date) -> str:
     return str(path.read_text()).strip()
 
 
-def _recorded(lake: Lake, batch_id: str) -> list[Pulled]:
+def _recorded(source: Lake | Commit, batch_id: str) -> list[Pulled]:
     columns = ", ".join(_PULLED_SCHEMA.names)
-    found = lake.rows(
-        f"select {columns} from control.pulled where batch_id = $batch order by object_no", {"batch": batch_id}
-    )
+    sql = f"select {columns} from control.pulled where batch_id = $batch order by object_no"
+    batch = {"batch": batch_id}
+    found = source.execute(sql, batch).fetchall() if isinstance(source, Commit) else source.rows(sql, batch)
     return [Pulled(*row) for row in found]
 
 
@@ -210,12 +216,15 @@ def _taken(lake: Lake, asked: Plan, column: str) -> list[str]:
 
 
 def _is_intact(settings: Settings, row: Pulled) -> bool:
-    path: Path = settings.vault_dir / row.feed / row.business_date.isoformat() / f"{row.address}.age"
     try:
-        with path.open("rb") as file:
+        with _path(settings, row).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest() == row.ciphertext_sha256
     except OSError:
         return False
+
+
+def _path(settings: Settings, row: Pulled) -> Path:
+    return vault.object_path(settings, row.feed, row.business_date, row.address)
 
 
 def _ledger_body(asked: Plan, stored: list[Pulled], totals: Totals, *, replaces: int) -> dict[str, Any]:

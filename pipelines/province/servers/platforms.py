@@ -14,6 +14,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import os
 import secrets
 import threading
 import time
@@ -257,7 +258,8 @@ def _refuse(status: int, error: str) -> JSONResponse:
 
 def main() -> None:
     config = child.read_config()
-    shelf = Shelf(Path(config["world_dir"]), Path(config["run_dir"]) / "platforms.duckdb")
+    database = Path(config["run_dir"]) / "platforms.duckdb"
+    shelf = Shelf(Path(config["world_dir"]), database)
     life_s = float(config.get("token_life_s", TOKEN_LIFE_S))
     tokens = Tokens(config["login"], config["password"], life_s)
     server = uvicorn.Server(
@@ -285,6 +287,8 @@ def main() -> None:
     child.when_parent_leaves(leave)
     threading.Thread(target=announce, daemon=True).start()
     server.run()
+    database.unlink(missing_ok=True)
+    os._exit(0)  # a feed may still be in the making: a thread inside DuckDB does not end when asked
 
 
 if __name__ == "__main__":
