@@ -24,6 +24,7 @@ import rfc8785
 from pipelines.consent import Agreement
 from pipelines.errors import VerificationFailed
 from pipelines.extracts.envelope import SUFFIX, encrypt
+from pipelines.extracts.receiver import verify_signature
 from pipelines.settings import Settings
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.json.p7s"
@@ -84,7 +85,7 @@ def _plain_files(sent: pa.Table, notices: list[dict[str, Any]]) -> Iterator[tupl
         part = sent.slice(start, PART_ROWS)
         yield f"rows-{number:03d}.parquet", parquet_bytes(part), part.num_rows
     if notices:
-        yield "deletions.json", rfc8785.dumps({"deletions": notices}), len(notices)  # type: ignore[dict-item]
+        yield "deletions.json", rfc8785.dumps({"deletions": notices}), len(notices)
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -103,16 +104,17 @@ def seal_manifest(place: Place, manifest: bytes, signature: bytes) -> str:
     return hashlib.sha256(manifest).hexdigest()
 
 
-def check_folder(folder: Path, manifest_sha256: str) -> dict[str, Any]:
+def check_folder(folder: Path, manifest_sha256: str, hub_cert: Path) -> dict[str, Any]:
     """The manifest of a package whose every file is what was registered. Raises: VerificationFailed."""
     try:
         raw = (folder / MANIFEST).read_bytes()
-        whole = hashlib.sha256(raw).hexdigest() == manifest_sha256 and (folder / SIGNATURE).is_file()
+        whole = hashlib.sha256(raw).hexdigest() == manifest_sha256
+        verify_signature(raw, folder / SIGNATURE, hub_cert)
         manifest: dict[str, Any] = json.loads(raw) if whole else {"files": []}
         for listed in manifest["files"]:
             cipher = (folder / listed["name"]).read_bytes()
             whole = whole and hashlib.sha256(cipher).hexdigest() == listed["sha256"]
-    except OSError:
+    except (OSError, VerificationFailed):
         whole = False
     if not whole:
         raise VerificationFailed(

@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
@@ -28,11 +29,9 @@ from pipelines.extracts.package import Place
 from pipelines.extracts.rows import Deletions, Opener, Scope, deletions_of, scope_of
 from pipelines.extracts.secrets import Secrets
 from pipelines.lake import Commit, Lake
+from pipelines.privacy import Keyring, signing_certificate_path
 from pipelines.receipt import Receipt
 from pipelines.settings import Settings
-
-if TYPE_CHECKING:
-    from pipelines.privacy import Keyring
 
 VOID = "package.void"  # why the rows of a package that was lost before it was published were not sent
 INPUTS = ("decisions.decision", "landed.consent", "marts.person_link", "control.extract_row")
@@ -133,6 +132,9 @@ class _Job:
     def _place(self, sequence: int) -> Place:
         return Place(self._agreement.id, self._agreement.recipient, sequence, self._settings.outbox_dir)
 
+    def _check(self, folder: Path, made: Registered) -> None:
+        package.check_folder(folder, made.manifest_sha256, signing_certificate_path(self._settings))
+
     def _registered(self) -> list[Registered]:
         """Newest first."""
         found = self._commit.execute(LAST, {"agreement": self._agreement.id}).fetchall()
@@ -151,7 +153,7 @@ class _Job:
         if place.published.exists():
             return None
         try:
-            package.check_folder(place.staging, last.manifest_sha256)
+            self._check(place.staging, last)
         except VerificationFailed:
             self._void(last)
             return None
@@ -185,7 +187,7 @@ class _Job:
         for made in self._registered():
             if made.business_date != self._day or made.status != "published":
                 continue
-            package.check_folder(self._place(made.sequence).published, made.manifest_sha256)
+            self._check(self._place(made.sequence).published, made)
             asked = {"agreement": self._agreement.id, "day": self._day, "sequence": made.sequence}
             changed = self._commit.execute(CHANGED, asked).fetchone()
             return made if changed == (0,) else None
@@ -332,7 +334,7 @@ def _extract_rows(who: list[Any], rows: list[dict[str, Any]]) -> pa.Table:
     """Rows of control.extract_row or control.deletion_notice, the package's number in front."""
     agreement, recipient, sequence = who
     count = len(rows)
-    columns: dict[str, pa.Array] = {
+    columns: dict[str, Any] = {
         "agreement": pa.array([agreement] * count, pa.string()),
         "recipient": pa.array([recipient] * count, pa.string()),
         "sequence": pa.array([sequence] * count, pa.int32()),

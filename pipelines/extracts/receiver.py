@@ -23,6 +23,7 @@ import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 from dataclasses import dataclass
 from datetime import date
@@ -60,7 +61,7 @@ def receive(
     Raises: VerificationFailed naming the attribute that does not hold; then nothing was written.
     """
     raw = _read_whole(package_dir / MANIFEST, MAX_MANIFEST_BYTES)
-    _verify_signature(raw, package_dir / SIGNATURE, hub_cert)
+    verify_signature(raw, package_dir / SIGNATURE, hub_cert)
     manifest = _parse(raw)
     state = json.loads(state_file.read_text()) if state_file.exists() else {}
     _is_mine(manifest, institution_dir)
@@ -124,10 +125,12 @@ def _read_whole(path: Path, limit: int) -> bytes:
     return raw
 
 
-def _verify_signature(manifest: bytes, signature: Path, hub_cert: Path) -> None:
+def verify_signature(manifest: bytes, signature: Path, hub_cert: Path) -> None:
+    """Raises VerificationFailed unless the pinned certificate signed exactly these bytes, in exactly this form."""
     if not hub_cert.is_file():
         _refuse("signature", "the hub's certificate, pinned when the agreement was made, is not there")
-    _read_whole(signature, MAX_MANIFEST_BYTES)
+    if not _has_only_form(_read_whole(signature, MAX_MANIFEST_BYTES), hub_cert.read_text()):
+        _refuse("signature", "manifest.json.p7s is not in the one form that the hub writes")
     # -nointern: the signer is the pinned certificate, never one that came along with the message.
     command = ["openssl", "cms", "-verify", "-binary", "-inform", "DER", "-in", str(signature)]
     command += ["-content", "/dev/stdin", "-nointern", "-certfile", str(hub_cert), "-CAfile", str(hub_cert)]
@@ -135,6 +138,58 @@ def _verify_signature(manifest: bytes, signature: Path, hub_cert: Path) -> None:
     done = subprocess.run(command, input=manifest, capture_output=True, check=False)
     if done.returncode != 0 or done.stdout != manifest:
         _refuse("signature", "manifest.json is not what the pinned hub signed")
+
+
+# A few bytes of a CMS signature (versions, the names of algorithms) can be changed without openssl minding. They
+# change nothing that is signed; still, what was touched is refused: the message is rebuilt from the pinned
+# certificate and the signature value, and must come out the same byte for byte (RFC 5652 section 5, DER).
+_SIGNED_DATA = bytes.fromhex("06092a864886f70d010702")
+_DATA = bytes.fromhex("300b06092a864886f70d010701")
+_SHA256_ID = bytes.fromhex("300d06096086480165030402010500")
+_ECDSA_WITH_SHA256 = bytes.fromhex("300a06082a8648ce3d040302")
+_VERSION_1 = bytes.fromhex("020101")
+_SEQUENCE, _SET, _OCTETS, _TAGGED_0 = b"\x30", b"\x31", b"\x04", b"\xa0"
+
+
+def _has_only_form(signature: bytes, certificate_pem: str) -> bool:
+    certificate = ssl.PEM_cert_to_DER_cert(certificate_pem)
+    *_, serial, _algorithm, issuer = _items(_inside(_inside(certificate)), 4)
+    signer = _tlv(_SEQUENCE, issuer + serial)
+    value = signature[signature.rfind(_ECDSA_WITH_SHA256) + len(_ECDSA_WITH_SHA256) :]
+    information = _tlv(_SEQUENCE, _VERSION_1 + signer + _SHA256_ID + _ECDSA_WITH_SHA256 + value)
+    signed = _VERSION_1 + _tlv(_SET, _SHA256_ID) + _DATA + _tlv(_TAGGED_0, certificate) + _tlv(_SET, information)
+    return signature == _tlv(_SEQUENCE, _SIGNED_DATA + _tlv(_TAGGED_0, _tlv(_SEQUENCE, signed)))
+
+
+def _tlv(tag: bytes, content: bytes) -> bytes:
+    length = len(content)
+    if length < 0x80:
+        return tag + bytes([length]) + content
+    size = length.to_bytes((length.bit_length() + 7) // 8, "big")
+    return tag + bytes([0x80 | len(size)]) + size + content
+
+
+def _header(der: bytes) -> tuple[int, int]:
+    """Lengths of the first item's header and content."""
+    if der[1] < 0x80:
+        return 2, der[1]
+    size = der[1] & 0x7F
+    return 2 + size, int.from_bytes(der[2 : 2 + size], "big")
+
+
+def _inside(der: bytes) -> bytes:
+    header, content = _header(der)
+    return der[header : header + content]
+
+
+def _items(der: bytes, count: int) -> list[bytes]:
+    """The first items of a sequence's content, headers included."""
+    found = []
+    for _ in range(count):
+        length = sum(_header(der))
+        found.append(der[:length])
+        der = der[length:]
+    return found
 
 
 def _parse(raw: bytes) -> dict[str, Any]:

@@ -196,7 +196,7 @@ def _table(rows: list[dict[str, Any]], agreement: Agreement) -> pa.Table:
     return pa.table(columns, schema=schema)
 
 
-def _column(values: list[Any], kind: pa.DataType, name: str) -> pa.Array:
+def _column(values: list[Any], kind: pa.DataType, name: str) -> Any:
     try:
         if kind == _TEXT:
             return pa.array([None if value is None else str(value) for value in values], kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -9,9 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.errors import VerificationFailed
+from pipelines.extracts.package import parquet_bytes
+from pipelines.extracts.publish import Secrets
+from pipelines.extracts.rows import scope_of
 from pipelines.lake import Lake
+from pipelines.ledger import verify
 from pipelines.privacy import open_keyring
-from tests.unit.extracts.world import NIGHT, World, manifest_of, rows_of
+from tests.unit.extracts.world import BANK, INSURER, NIGHT, World, manifest_of, rows_of
 
 # Where a kill hits: the function of extracts/ that dies, before or after it did its work, at its n-th call.
 STEPS = [
@@ -90,14 +96,7 @@ def test_C1_same_rows_same_plaintext(world: World) -> None:
     first = manifest_of(world.publish())["files"][0]["plaintext_sha256"]
     for name in ("Wang", "Li"):
         world.decided(name, INSURER, decision_no=f"other-{name}")
-    from pipelines.extracts.package import parquet_bytes
-    from pipelines.extracts.publish import Secrets
-    from pipelines.extracts.rows import scope_of
-    from tests.unit.extracts.world import BANK, INSURER
-
     opener = Secrets(world.hub, world.keyring).opener(BANK.pseudonym_space)
-    import hashlib
-
     again = parquet_bytes(scope_of(world.lake, BANK, NIGHT, opener).sent)
     assert hashlib.sha256(again).hexdigest() == first
 
@@ -114,16 +113,12 @@ def test_C10_a_package_registered_and_then_lost_is_void_and_the_chain_goes_on(wo
     assert world.receive(receipt).rows == 1
     found = world.lake.query("select sequence, status, rows from control.extract order by sequence").to_pylist()
     assert [tuple(row.values()) for row in found] == [(1, "unpublished", 0), (2, "published", 1)]
-    from pipelines.ledger import verify
-
     findings = verify(world.lake, world.hub).findings
     assert [f for f in findings if f.check in ("invariant 5", "package") and not f.ok] == []
     world.lake.close()
 
 
 def test_C11_a_flipped_bit_in_a_published_package_is_seen_by_the_rerun(world: World) -> None:
-    from pipelines.errors import VerificationFailed
-
     world.given("Wang")
     receipt = world.publish()
     file = next(Path(receipt.paths["package"]).glob("*.cms"))
@@ -135,8 +130,6 @@ def test_C11_a_flipped_bit_in_a_published_package_is_seen_by_the_rerun(world: Wo
 
 
 def test_C11_a_flipped_bit_in_the_lake_stops_the_extract(world: World) -> None:
-    from pipelines.errors import VerificationFailed
-
     world.given("Wang")
     world.head()
     (path,) = [path for _, path in world.lake.used_files(["decisions.decision"])]

@@ -10,6 +10,7 @@ import pytest
 
 from pipelines.errors import KeyUnavailable, Refused
 from pipelines.extracts import extract
+from pipelines.ledger import check_path, verify
 from tests.unit.consent.world import person_id
 from tests.unit.extracts.world import BANK, INSURER, NIGHT, World, manifest_of, rows_of
 
@@ -194,8 +195,6 @@ def test_without_the_recipients_key_nothing_leaves(world: World) -> None:
 
 
 def test_packages_are_private_and_quote_the_ledger(world: World) -> None:
-    from pipelines.ledger import check_path
-
     world.given("Wang")
     receipt = world.publish()
     for path in [*Path(receipt.paths["package"]).iterdir()]:
@@ -208,8 +207,6 @@ def test_packages_are_private_and_quote_the_ledger(world: World) -> None:
 
 
 def test_the_ledgers_own_verification_agrees(world: World) -> None:
-    from pipelines.ledger import verify
-
     world.given("Wang")
     world.given("Li")
     world.withdraw("Li")

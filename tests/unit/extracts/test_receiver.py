@@ -12,9 +12,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pyrage
 import pytest
 
 from pipelines.errors import VerificationFailed
+from pipelines.extracts.envelope import encrypt
+from pipelines.privacy import cms_signer
+from pipelines.province.institutions import make_institution
 from pipelines.receipt import Receipt
 from tests.unit.extracts.world import INSURER, NIGHT, World, manifest_of, rows_of
 
@@ -133,10 +137,15 @@ def test_X15_cut_missing_extra_and_swapped_files_are_refused(
 
 def test_another_hub_cannot_sign_for_ours(world: World, package: Receipt, tmp_path: Path) -> None:
     copy = copy_of(package, tmp_path)
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
-        "-subj", "/CN=sanche hub signing", "-keyout", tmp_path / "k.pem", "-out", tmp_path / "c.pem")  # fmt: skip
-    signed = run("openssl", "cms", "-sign", "-binary", "-in", copy / "manifest.json",
-                 "-signer", tmp_path / "c.pem", "-inkey", tmp_path / "k.pem", "-outform", "DER", "-out", copy / "manifest.json.p7s")  # fmt: skip
+    key, cert = tmp_path / "k.pem", tmp_path / "c.pem"
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9",
+        "-subj", "/CN=sanche hub signing", "-keyout", key, "-out", cert,
+    )  # fmt: skip
+    signed = run(
+        "openssl", "cms", "-sign", "-binary", "-noattr", "-in", copy / "manifest.json", "-signer", cert,
+        "-inkey", key, "-outform", "DER", "-out", copy / "manifest.json.p7s",
+    )  # fmt: skip
     assert signed.returncode == 0
     assert refused(world, copy) == "signature"
 
@@ -147,8 +156,6 @@ def test_X17_a_package_encrypted_again_for_another_is_refused_by_it(
     copy = copy_of(package, tmp_path)
     assert refused(world, copy, "insurer_b") == "recipient"
     # Bank A opens its rows, encrypts them for insurer B, and edits the manifest to match: the signature is gone.
-    import pyrage
-
     public = (world.hub.recipients_dir / "insurer_b.age.pub").read_text().strip()
     stolen = pyrage.encrypt(b"rows of bank_a", [pyrage.x25519.Recipient.from_str(public)])
     manifest = manifest_of(package) | {"recipient": "insurer_b"}
@@ -187,8 +194,6 @@ def test_X16_an_expired_package_is_refused_on_the_receivers_own_date(world: Worl
 
 def test_a_key_of_another_institution_opens_nothing(world: World, package: Receipt) -> None:
     stranger = world.homes["bank_a"].parent / "stranger"
-    from pipelines.province.institutions import make_institution
-
     make_institution(stranger, name="stranger", kind="cms", valid_from=NIGHT)
     for name in ("key.pem", "cert.pem"):
         shutil.copy(stranger / name, world.homes["bank_a"] / name)
@@ -199,9 +204,6 @@ def test_rows_and_plaintext_that_do_not_match_a_signed_manifest_are_refused(
     world: World, package: Receipt, tmp_path: Path
 ) -> None:
     """Even a hub that signs nonsense is caught: the plaintext is checked against the manifest too."""
-    from pipelines.extracts.envelope import encrypt
-    from pipelines.privacy import cms_signer
-
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"x": [1, 2, 3]}), sink)
     plain = sink.getvalue().to_pybytes()
