@@ -6,6 +6,6 @@ Refuses:  the clock (a business date is passed), and any exception that would ca
 Not here: tokens (privacy/), which field is of which kind (contracts/).
 """
 
-from pipelines.identifiers import bank_account, citizen_id, mobile, name, plate, uscc
+from pipelines.identifiers import bank_account, citizen_id, mobile, name, opaque, plate, uscc
 
-__all__ = ["bank_account", "citizen_id", "mobile", "name", "plate", "uscc"]
+__all__ = ["bank_account", "citizen_id", "mobile", "name", "opaque", "plate", "uscc"]

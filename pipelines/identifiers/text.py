@@ -57,12 +57,18 @@ def is_null(array: Any) -> Mask:
 def matrix(data: Bytes, starts: npt.NDArray[np.int64], width: int) -> Bytes:
     """The values that begin at `starts` and are all `width` bytes long, one per row."""
     rows = len(starts)
-    if rows == 0:
-        return np.empty((0, width), np.uint8)
+    if rows == 0 or width == 0:
+        return np.empty((rows, width), np.uint8)
     first, last = int(starts[0]), int(starts[-1])
     if last - first == (rows - 1) * width and bool(np.all(np.diff(starts) == width)):
         return data[first : first + rows * width].reshape(rows, width)
-    return np.lib.stride_tricks.sliding_window_view(data, width)[starts]
+    return windows(data, width)[starts].view(np.uint8).reshape(rows, width)
+
+
+def windows(data: Bytes, width: int) -> npt.NDArray[np.void]:
+    """Every run of `width` bytes as one item, without a copy: picking rows is then one memcpy each."""
+    count = max(len(data) - width + 1, 0)
+    return np.ndarray((count,), dtype=f"V{width}", buffer=np.ascontiguousarray(data).data, strides=(1,))
 
 
 def digits(rows: Bytes) -> Mask:

@@ -40,20 +40,28 @@ class Chain:
 
     def __init__(self, key: bytes, rows: int) -> None:
         self._encryptor = _cipher(key).encryptor()
-        zero = self._encryptor.update(bytes(BLOCK))
-        self._complete, self._padded = _subkeys(zero)
-        self.state: Blocks = np.zeros((rows, BLOCK), np.uint8)
+        self._complete, self._padded = _subkeys(self._encryptor.update(bytes(BLOCK)))
+        self._state: Blocks = np.zeros((rows, BLOCK), np.uint8)
+        self._spare: Blocks = np.empty(rows * BLOCK + BLOCK - 1, np.uint8)
 
     def absorb(self, blocks: Blocks, rows: npt.NDArray[np.intp] | None = None) -> None:
         """One more block for every row, or for the given rows only."""
         if rows is None:
-            self.state = _run(self._encryptor, self.state ^ blocks)
+            np.bitwise_xor(self._state, blocks, out=self._state)
+            self._encrypt()
         else:
-            self.state[rows] = _run(self._encryptor, self.state[rows] ^ blocks)
+            self._state[rows] = _run(self._encryptor, self._state[rows] ^ blocks)
 
     def finish(self, last: Blocks, *, padded: bool) -> Blocks:
-        subkey = self._padded if padded else self._complete
-        return _run(self._encryptor, self.state ^ last ^ subkey)
+        self.absorb(last ^ (self._padded if padded else self._complete))
+        return self._state
+
+    def _encrypt(self) -> None:
+        flat: Any = self._state.reshape(-1)
+        room: Any = self._spare
+        if flat.size:
+            self._encryptor.update_into(flat, room)
+            self._state[:] = self._spare[: flat.size].reshape(-1, BLOCK)
 
 
 def _cipher(key: bytes) -> Cipher[modes.ECB]:

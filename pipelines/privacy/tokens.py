@@ -13,6 +13,7 @@ A block, big-endian:   byte 0  suite (1 = AES-256)          byte 1  kind of valu
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def message_head(kind: str, issuer: str, value_bytes: int) -> bytes:
 
 
 def mac_rows(key: bytes, label: str, row_columns: list[Any]) -> Blocks:
-    """AES-CMAC over whole rows of text columns (NULL differs from empty): 16 bytes a row.
+    """AES-CMAC over whole rows of text or binary columns (NULL differs from empty): 16 bytes a row.
 
     The message of a row is `encode_row`, in whole blocks; columns are fed one after the other in lock-step.
     """
@@ -114,12 +115,12 @@ def mac_rows(key: bytes, label: str, row_columns: list[Any]) -> Blocks:
     for block in _label_blocks(label):
         chain.absorb(block)
     for column in row_columns:
-        _absorb_text(chain, columns.one_array(column))
+        _absorb_text(chain, _bytes(column))
     last = np.frombuffer(struct.pack(">12sI", b"end of row", len(row_columns)), np.uint8)
     return chain.finish(last, padded=False)
 
 
-def encode_row(label: str, values: list[str | None]) -> bytes:
+def encode_row(label: str, values: Sequence[str | bytes | None]) -> bytes:
     """The message that `mac_rows` authenticates, for one row: the plain definition (tests compare the two).
 
     A value is cut into pieces of 15 bytes; after each piece, padded with zeros, stands one byte: 16 = more
@@ -127,7 +128,7 @@ def encode_row(label: str, values: list[str | None]) -> bytes:
     """
     blocks = list(_label_bytes(label))
     for value in values:
-        raw = (value or "").encode()
+        raw = value.encode() if isinstance(value, str) else value or b""
         while len(raw) > 15:
             blocks.append(raw[:15] + b"\x10")
             raw = raw[15:]
@@ -272,6 +273,10 @@ def _cmac_equal_length(key: bytes, head: bytes, values: Blocks) -> Blocks:
     return chain.finish(message[:, whole - BLOCK :], padded=length < whole)
 
 
+def _bytes(column: Any) -> Any:
+    return column if pa.types.is_binary(column.type) else columns.one_array(column)
+
+
 def _label_bytes(label: str) -> list[bytes]:
     raw = label.encode().ljust(-(-len(label.encode()) // 15) * 15, b"\0")
     return [raw[at : at + 15] + b"L" for at in range(0, len(raw), 15)]
@@ -284,22 +289,50 @@ def _label_blocks(label: str) -> list[Blocks]:
 _KEEP = np.zeros((16, BLOCK), np.uint8)  # row n keeps a block's first n bytes
 for _index in range(16):
     _KEEP[_index, :_index] = 255
+_KEEP_ITEMS = _KEEP.view(f"V{BLOCK}").reshape(-1)
+_PIECE, _MORE, _NULL = 15, 16, 255  # bytes of a value per block; the last byte's words
 
 
 def _absorb_text(chain: Chain, array: Any) -> None:
     data, starts, lengths = columns.buffers(array)
+    if len(lengths) and (lengths == lengths[0]).all():
+        _absorb_equal(chain, data, starts, int(lengths[0]))
+    elif len(lengths):
+        _absorb_unequal(chain, data, starts, lengths)
+
+
+def _absorb_equal(chain: Chain, data: Blocks, starts: npt.NDArray[np.int64], length: int) -> None:
+    """Most columns of a feed hold values of one length (times, codes): then there is nothing to mask."""
+    if length < 0:
+        chain.absorb(np.frombuffer(bytes(_PIECE) + bytes([_NULL]), np.uint8))
+        return
+    values = columns.matrix(data, starts, length)
+    for at in range(0, max(length, 1), _PIECE):
+        piece = values[:, at : at + _PIECE]
+        more = length - at > _PIECE
+        block = np.zeros((len(starts), BLOCK), np.uint8)
+        block[:, : piece.shape[1]] = piece
+        block[:, _PIECE] = _MORE if more else length - at
+        chain.absorb(block)
+
+
+def _absorb_unequal(
+    chain: Chain, data: Blocks, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]
+) -> None:
     null = lengths < 0
-    lengths = np.where(null, 0, lengths)
-    window = np.lib.stride_tricks.sliding_window_view(np.concatenate([data, np.zeros(BLOCK, np.uint8)]), BLOCK)
+    lengths, starts = np.where(null, 0, lengths), np.where(null, 0, starts)
+    first, last = int(starts.min()), int((starts + lengths).max())
+    window = columns.windows(np.concatenate([data[first:last], np.zeros(BLOCK, np.uint8)]), BLOCK)
+    starts = np.where(null, 0, starts - first)
     rows: npt.NDArray[np.intp] | None = None
     while True:
-        more = lengths > 15
-        here = np.minimum(lengths, 15)
-        blocks = window[np.where(null, 0, starts)] & _KEEP[here]
-        blocks[:, 15] = np.where(more, 16, here)
-        blocks[null, 15] = 255
+        more = lengths > _PIECE
+        here = np.minimum(lengths, _PIECE)
+        blocks = window[starts].view(np.uint8).reshape(-1, BLOCK)
+        blocks &= _KEEP_ITEMS[here].view(np.uint8).reshape(-1, BLOCK)
+        blocks[:, _PIECE] = np.where(null, _NULL, here + more)
         chain.absorb(blocks, rows)
         if not more.any():
             return
         rows = np.flatnonzero(more) if rows is None else rows[more]
-        starts, lengths, null = starts[more] + 15, lengths[more] - 15, null[more]
+        starts, lengths, null = starts[more] + _PIECE, lengths[more] - _PIECE, null[more]
