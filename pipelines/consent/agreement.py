@@ -2,7 +2,7 @@
 
 Promises: what is not listed is denied: a field without a form leaves in none, an unknown key, flag, category or
           form stops the load. The hashes that consents must quote are computed from the agreement's own texts.
-Refuses:  malformed YAML, duplicate keys, aliases and tags (ContractBroken), with file and key, never a guess.
+Refuses:  whatever is malformed (ContractBroken), with file and key, never a guess.
 Not here: whether a person agreed (live.py); what the package looks like (extracts/).
 """
 
@@ -16,8 +16,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
+from pipelines.contracts import read_yaml
 from pipelines.errors import ContractBroken, Usage
 from pipelines.settings import Settings
 
@@ -34,14 +33,12 @@ valid_until outcome tier limit_fen max_instalment_fen sweep_bp payout_cycle payo
 verification_grade source_as_of identity_match change_type change_reason supersedes review dispute consent_expires
 delete_by cover_from cover_to variant vehicle sum_insured_fen premium_basis duplicate_cover
 """
-# DOMAIN C0 "Extract row": the only names that an agreement may list. Never hashes of features, lake ids, or facts.
 EXTRACT_FIELDS: Mapping[str, str] = {
     name: "TOKEN" if name == "person_token" else "EXACT" for name in _EXTRACT_ROW.split()
 }
 _NAME = re.compile(r"[a-z][a-z0-9_]{1,40}")
 _SPACE = re.compile(r"[a-z][a-z0-9_.]{1,60}")
 _PRODUCT = re.compile(r"[A-Z][0-9]{1,2}")
-MAX_BYTES = 64 * 2**10  # the longest honest agreement is 2 KB; a YAML bomb is not read at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,36 +114,12 @@ def load(agreement_id: str, settings: Settings) -> Agreement:
     return load_all(settings)[agreement_id]
 
 
-class _StrictLoader(yaml.SafeLoader):
-    """Safe YAML without duplicate keys and without aliases (a bomb needs them)."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not allowed")
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        if len(set(map(str, keys))) != len(keys):
-            raise yaml.YAMLError("a key stands twice")
-        return super().construct_mapping(node, deep=deep)
-
-
 class _Reader:
     """Reads one file, key by key; whatever is left over at the end is a typo and stops the load."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            raw = path.read_bytes()
-            if len(raw) > MAX_BYTES:
-                self._broken("file", f"an agreement has at most {MAX_BYTES} bytes")
-            document = yaml.load(raw.decode("utf-8"), Loader=_StrictLoader)  # noqa: S506 - a SafeLoader
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, ValueError, TypeError, RecursionError):
-            self._broken("file", "not a plain UTF-8 YAML mapping without duplicate keys, aliases and tags")
-        if not isinstance(document, dict):
-            self._broken("file", "not a mapping")
-        self._left: dict[str, Any] = document
+        self._left = read_yaml(path)
 
     def _broken(self, key: str, why: str) -> NoReturn:
         raise ContractBroken(

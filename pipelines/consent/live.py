@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # One row per consent_id: its latest version, what is wrong with it, and whom it concerns.
 # `withdrawn_ever`: a later version cannot take a withdrawal back (PIPL 15); over all versions known.
-# `person_id`: by the identifier that came with the consent, as linked on the business date; NULL if not one person.
+# `person_id`: by the identifier that came with it, as linked on the business date; NULL if that is not one person.
 _JUDGED = """
 with known as (
     select * from landed.consent where known_on <= {known_at}

@@ -58,14 +58,15 @@ def test_X12_what_is_not_understood_stops_the_load(tmp_path: Path, old: str, new
     assert old in ORIGINAL
     with pytest.raises(ContractBroken) as caught:
         Agreement.load(written(tmp_path, ORIGINAL.replace(old, new, 1)))
-    assert caught.value.where == f"key {key}"
+    where = caught.value.where
+    assert where.startswith("bank_a_c1.yaml") if key == "file" else where == f"key {key}"
 
 
 def test_a_missing_file_and_a_huge_one_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ContractBroken):
         Agreement.load(tmp_path / "bank_a_c1.yaml")
     with pytest.raises(ContractBroken):
-        Agreement.load(written(tmp_path, ORIGINAL + "#" * 70_000))
+        Agreement.load(written(tmp_path, ORIGINAL + "#" * 2**20))
     with pytest.raises(ContractBroken):
         Agreement.load(written(tmp_path, "[" * 20_000))
 
