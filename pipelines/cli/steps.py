@@ -161,17 +161,18 @@ def decide(on: Date, home: Home = None, json: Json = False) -> None:
 def head(on: Date, home: Home = None, json: Json = False) -> None:
     """Sign the ledger's head for a business date; packages quote it."""
     from pipelines.lake import Lake
-    from pipelines.ledger import close_head
+    from pipelines.ledger import close_head, latest_head
     from pipelines.privacy import cms_signer, open_keyring
 
     hub, day = settings(), business_date(on)
     sign = cms_signer(hub, open_keyring(hub, "release"))
     with Lake.attach(hub) as lake:
+        before = latest_head(lake)
         signed = close_head(lake, business_date=day, sign=sign)
     receipt = Receipt(
         step="head",
         business_date=day,
-        fate="signed",
+        fate="unchanged" if before is not None and before.head_no == signed.head_no else "signed",
         counts={"head_no": signed.head_no, "streams": signed.streams},
         hashes={"root": signed.root},
     )
