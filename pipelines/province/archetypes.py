@@ -26,7 +26,7 @@ class Expected:
 
 
 A, B, C = (Expected("ELIGIBLE", tier) for tier in "ABC")
-TOP_UP, FULL = Expected("ELIGIBLE", "top_up"), Expected("ELIGIBLE", "full")
+TOP_UP, FULL = Expected("ELIGIBLE", "top-up"), Expected("ELIGIBLE", "full")
 UNSURE = Expected("REVIEW", "", "R106")
 ANY = None  # not foretold
 
@@ -83,7 +83,8 @@ SCENARIOS: tuple[Archetype, ...] = (
     _a("few_days", "food01", "phone_shared", "card_shared", c1=no("R202"), i1=ANY, work=3, of=14),
     _a("stopped", "food01", "card_shared", c1=no("R203"), i1=NO_ORDER, stopped=25),
     _a("pocket_money", "food02", "phone_shared", c1=no("R204"), i1=TOP_UP, rate=1.6),
-    _a("wild_in_debt", "ride02", c1=no("R205"), i1=TOP_UP, factors=WILD, debt=1.4),
+    # Income that swings is no ground to refuse (tier C does not ask): R205 stands beside R206, if at all.
+    _a("wild_in_debt", "ride02", c1=no("R206"), i1=TOP_UP, factors=WILD, debt=1.4),
     _a("in_debt", "food02", c1=no("R206"), i1=TOP_UP, debt=0.9),
     _a("small_limit", "food02", c1=no("R207"), i1=TOP_UP, work=3, of=7, rate=9.0),
     _a("shared_account", "food01", "shared_flag", c1=UNSURE, i1=UNSURE),
@@ -96,7 +97,7 @@ SCENARIOS: tuple[Archetype, ...] = (
     _a("deceased", "food01", "deceased", c1=no("R103"), i1=no("R103")),
     _a("merged_number", "food02", "merged", c1=no("R101"), i1=no("R101")),
     _a("closed_account", "food01", "closed", "card_shared", c1=no("R105"), i1=no("R105"), stopped=5),
-    _a("resting", "food01", c1=A, i1=NO_ORDER, stopped=4),
+    _a("resting", "food01", c1=A, i1=NO_ORDER, stopped=2),
     _a("on_foot", "food02", "no_vehicle", c1=A, i1=no("R303")),
     _a("licence_expired", "ride01", "licence_expired", i1=no("R303")),
     _a("licence_unknown", "ride02", "no_licence"),

@@ -143,12 +143,12 @@ def _payouts(
 def _living(
     rng: np.random.Generator, own: Ints, income: npt.NDArray[np.float64], kinds: list[Any], dates: Dates
 ) -> Movements:
-    """Three debits a week, three quarters of a person's mean income in all."""
-    weeks = dates.days // 7
-    person = np.repeat(np.arange(len(own)), weeks * 3)
-    nth = np.tile(np.arange(weeks * 3), len(own))
-    day = day_number(dates.history) + nth // 3 * 7 + nth % 3 * 2 + person % 2
-    amount = np.maximum(income[person] * 0.75 / 13 * rng.uniform(0.4, 1.6, len(person)), 500).astype(np.int64)
+    """Six debits a week, three quarters of a person's mean income in all."""
+    weeks = dates.days // 7 + 1
+    person = np.repeat(np.arange(len(own)), weeks * 6)
+    nth = np.tile(np.arange(weeks * 6), len(own))
+    day = day_number(dates.history) + nth // 6 * 7 + nth % 6 + person % 2
+    amount = np.maximum(income[person] * 0.75 / 26 * rng.uniform(0.4, 1.6, len(person)), 500).astype(np.int64)
     posted = day * feeds.DAY_S + rng.integers(8 * 3600, 21 * 3600, len(person))
     kind = kinds.index(LIVING[0]) + rng.integers(0, len(LIVING), len(person))
     return _plain(own[person], posted, -amount, kind)

@@ -13,6 +13,7 @@ Not here: where the records come from (people, work, pay, ...).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import pyarrow.parquet as pq
 Seconds = npt.NDArray[np.int64]  # Shanghai wall-clock seconds since 1970-01-01T00:00 on that same wall
 Days = npt.NDArray[np.int64]  # days since 1970-01-01
 DAY_S = 86_400
+ROW_GROUP = 200_000
 _AT = "at_s"  # never written: the order in which the source shows the versions
 
 
@@ -188,16 +190,15 @@ def from_rows(feed: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 def write(feed: str, parts: Sequence[pa.Table], folder: Path) -> int:
     """Sort the versions as the source shows them and write the feed's file. Returns its rows."""
-    if not parts:
-        parts = [table(feed, {}, np.array([], dtype=np.int64))]
-    whole = pa.concat_tables(list(parts))
-    order = np.argsort(whole.column(_AT).to_numpy(), kind="stable")
     folder.mkdir(parents=True, exist_ok=True)
-    pq.write_table(
-        whole.drop_columns(_AT).take(order),
-        folder / f"{feed}.parquet",
-        compression="zstd",
-        row_group_size=200_000,
-        version="2.6",
-    )
-    return int(whole.num_rows)
+    at = [part.column(_AT).to_numpy() for part in parts]
+    every = np.sort(np.concatenate([*at, np.array([], dtype=np.int64)]))
+    # Group by group, so that no second copy of a large feed is ever in memory.
+    edges = [*np.unique(every[::ROW_GROUP]).tolist(), np.iinfo(np.int64).max]
+    with pq.ParquetWriter(folder / f"{feed}.parquet", schema(feed), compression="zstd", version="2.6") as out:
+        for low, high in pairwise(edges):
+            some = [p.filter(pa.array((a >= low) & (a < high))) for p, a in zip(parts, at, strict=True)]
+            group = pa.concat_tables(some)
+            order = np.argsort(group.column(_AT).to_numpy(), kind="stable")
+            out.write_table(group.drop_columns(_AT).take(order))
+    return len(every)

@@ -7,7 +7,7 @@ Not here: the features themselves (marts/).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -49,13 +49,41 @@ def write_truth(
     pq.write_table(expected, folder / "expected.parquet")
 
 
-def _person(person: Person) -> dict[str, Any]:
+RAW = {
+    "citizen_id": ("id_no", "person_id_no", "holder_id_no", "borrower_id_no"),
+    "mobile": ("mobile",),
+    "card": ("account_no", "payee_account_no", "counterparty_account_no"),
+    "plate": ("plate_no",),
+    "name": ("name", "person_name", "holder_name"),
+}
+
+
+def write_needles(out: Path, *, roster: Sequence[Person], tables: Mapping[str, Sequence[pa.Table]]) -> None:
+    """Write truth/needles.parquet: what a hunt through the hub's files must not find."""
+    found: set[tuple[str, str]] = set()
+    for kind, columns in RAW.items():
+        for part in (part for parts in tables.values() for part in parts):
+            for name in set(columns) & set(part.schema.names):
+                found |= {(kind, value) for value in part.column(name).unique().to_pylist() if value}
+    for person in roster:
+        found |= {("citizen_id", number) for number in _spellings(person)}
+    ordered = sorted(found)
+    needles = pa.table({"kind": [k for k, _ in ordered], "value": [v for _, v in ordered]})
+    pq.write_table(needles, out / "truth" / "needles.parquet")
+
+
+def _spellings(person: Person) -> set[str]:
+    """A person's number as any agency may write it."""
     numbers = {person.id_no, person.id_at_platform, person.id_at_bank, names.full_width(person.id_no)}
     if person.birth.year < 2000:
         numbers.add(names.fifteen_digits(person.id_no))
+    return numbers
+
+
+def _person(person: Person) -> dict[str, Any]:
     plates = [a.plate for a in person.accounts if a.plate]
     cards = [number for _, number in person.cards]
-    needles = numbers | {person.mobile, person.name, person.name_at_bank, *cards, *plates}
+    needles = _spellings(person) | {person.mobile, person.name, person.name_at_bank, *cards, *plates}
     return {
         "person": person.number,
         "archetype": person.archetype.key,

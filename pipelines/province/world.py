@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 @dataclass(frozen=True)
 class World:
-    """path: the folder. feeds/<feed>.parquet · labels.parquet · truth/persons.parquet · truth/expected.parquet."""
+    """path: the folder. feeds/<feed>.parquet · labels.parquet · truth/{persons,expected,needles}.parquet."""
 
     path: Path
     seed: int
@@ -46,6 +46,10 @@ class World:
     def persons(self) -> pa.Table:
         """One row per person with every raw identifier; `needles`: strings that may lie nowhere in clear."""
         return pq.read_table(self.path / "truth" / "persons.parquet")
+
+    def needles(self) -> pa.Table:
+        """Every raw identifier that any record holds: kind (citizen_id, mobile, card, plate, name), value."""
+        return pq.read_table(self.path / "truth" / "needles.parquet")
 
     def expected(self) -> pa.Table:
         """One row per person, product and business date whose outcome is foretold."""
