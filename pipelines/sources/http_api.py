@@ -65,12 +65,13 @@ class HttpApi:
         self._connection, self._settings = request.connection, request.settings
         self.totals = Totals()
         self._token: str | None = None
+        base_url = self._base_url()
         self._client = httpx.Client(
-            base_url=self._base_url(),
+            base_url=base_url,
             timeout=self._settings.http_timeout_s,
             follow_redirects=False,
             trust_env=False,  # no proxy, no netrc: the connection says it all
-            verify=True,
+            verify=base_url.startswith("https:"),  # plain HTTP stays on this machine: no certificates to load
             headers={
                 "Accept": CONTENT_TYPE,
                 "Accept-Encoding": str(self._connection.extra.get("accept_encoding", "gzip")),

@@ -22,7 +22,7 @@ from pipelines import ledger, vault
 from pipelines.contracts import Contract
 from pipelines.errors import Bug, KeyUnavailable, SourceBroken
 from pipelines.lake import Commit, Lake
-from pipelines.privacy import Keyring
+from pipelines.privacy import Key, Keyring
 from pipelines.receipt import Receipt
 from pipelines.settings import Settings
 from pipelines.sources import connections
@@ -70,7 +70,8 @@ def pull(
     """Fetch what the feed's source shows for the window of this business date.
 
     Returns: a receipt, fate "pulled" or "unchanged"; counts objects, bytes, records (declared) and, from a drop,
-    waiting, absent and late files. Raises: SourceBusy, SourceBroken, TotalsDiffer, Refused, KeyUnavailable, Usage.
+    files waiting for their marker, absent, late, repeated and altered.
+    Raises: SourceBusy, SourceBroken, TotalsDiffer, Refused, KeyUnavailable, Usage.
     """
     if contract.feed != feed:
         raise Bug(f"the contract of {contract.feed} was brought to a pull of {feed}")
@@ -106,7 +107,6 @@ def _fetch(
 ) -> tuple[Source, list[Pulled]]:
     """Every object of the window into the vault, one after the other."""
     recipient = _day_recipient(settings, asked.business_date)
-    address_key = keyring.key("vault")
     request = WindowRequest(
         contract=contract,
         connection=connections.load(settings, contract.source.connection),
@@ -119,30 +119,52 @@ def _fetch(
     if contract.source.kind not in SOURCES:
         raise Bug(f"no way to pull {contract.source.kind!r}", where=contract.feed)
     source = SOURCES[contract.source.kind](request)
-    stored: list[Pulled] = []
-    addresses = _addresses_taken(lake, asked) if source.may_resend else set()
-    repeated = 0
+    shelf = _Shelf(asked, settings, keyring.key("vault"), recipient)
+    taken = _addresses_taken(lake, asked) if source.may_resend else frozenset()
     for item in source.objects():
-        reference = vault.put(
-            settings,
-            asked.feed,
-            asked.business_date,
-            item.content,
-            address_key=address_key,
-            recipient=recipient,
-        )
-        if reference.address in addresses:
-            if not source.may_resend:
-                raise _repeated(request, item.source_name)
-            repeated += 1
-            continue
-        addresses.add(reference.address)
-        stored.append(_row(asked, len(stored), item, reference))
-    if not stored:
+        if source.may_resend and shelf.address_of(item) in taken | shelf.addresses:
+            if not item.was_taken:
+                _count(source, "repeated")
+        elif not shelf.put(item):
+            raise _repeated(request, item.source_name)
+        elif item.was_taken:  # the same name with other bytes: kept as evidence, the versions decide
+            _count(source, "altered")
+    if not shelf.rows:
         raise _repeated(request, "every file")
-    if repeated:
-        source.totals.counts["repeated"] = repeated
-    return source, stored
+    return source, shelf.rows
+
+
+class _Shelf:
+    """Where the window's objects go; rows: what control.pulled will say of them."""
+
+    def __init__(self, asked: Plan, settings: Settings, address_key: Key, recipient: str) -> None:
+        self._asked, self._settings = asked, settings
+        self._address_key, self._recipient = address_key, recipient
+        self.rows: list[Pulled] = []
+        self.addresses: set[str] = set()
+
+    def address_of(self, item: SourceObject) -> str:
+        return vault.address_of(self._asked.feed, item.content, address_key=self._address_key)
+
+    def put(self, item: SourceObject) -> bool:
+        """Store one object; False if this window has brought the same bytes before."""
+        reference = vault.put(
+            self._settings,
+            self._asked.feed,
+            self._asked.business_date,
+            item.content,
+            address_key=self._address_key,
+            recipient=self._recipient,
+        )
+        if reference.address in self.addresses:
+            return False
+        self.addresses.add(reference.address)
+        self.rows.append(_row(self._asked, len(self.rows), item, reference))
+        return True
+
+
+def _count(source: Source, what: str) -> None:
+    source.totals.counts[what] = source.totals.counts.get(what, 0) + 1
 
 
 def _repeated(request: WindowRequest, which: str) -> SourceBroken:
@@ -202,9 +224,9 @@ def _names_taken(lake: Lake, asked: Plan) -> frozenset[str]:
     return frozenset(_taken(lake, asked, "source_name"))
 
 
-def _addresses_taken(lake: Lake, asked: Plan) -> set[str]:
+def _addresses_taken(lake: Lake, asked: Plan) -> frozenset[str]:
     """Bytes that the feed's landed batches hold: a resend under another name adds nothing."""
-    return set(_taken(lake, asked, "address"))
+    return frozenset(_taken(lake, asked, "address"))
 
 
 def _taken(lake: Lake, asked: Plan, column: str) -> list[str]:

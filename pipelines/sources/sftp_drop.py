@@ -1,7 +1,8 @@
 """A bank's files for a window, from its SFTP drop.
 
 Promises: a file is taken whole, once, and only when its .done marker lies beside it and it did not grow while it
-          was read; a file that comes after its night is taken by the next one; what waits is counted.
+          was read; a file that comes after its night is taken by the next one; what waits is counted; a recent
+          file is looked at again, so that one that was replaced after it was taken does not go unseen.
 Refuses:  a host key other than the one in the connection; names that do not have the agreed form, which never
           become a path of ours; anything but a regular file; files above MAX_FILE_BYTES.
 Not here: header, records and trailer; the raw bytes go to the vault.
@@ -25,6 +26,8 @@ from pipelines.sources.window_request import SourceObject, Totals, WindowRequest
 
 MAX_FILE_BYTES = 2**30  # the province's largest first load of one bank is 300 MB; above this, ask for parts
 MAX_LISTED = 100_000
+LOOK_BACK_DAYS = 3  # how long files that were taken are compared with what lies there now (trial F4)
+LOOK_AGAIN_BYTES = 64 * 2**20  # larger ones (a first load) are not read twice
 LOGIN_TIMEOUT_S = 20
 FIRST_WAIT_S = 0.5
 SESSION_TIMEOUT_S = 1800.0  # for one file: a byte now and then is no file
@@ -61,10 +64,14 @@ class SftpDrop:
         with asyncio.Runner() as runner:
             session = runner.run(self._patiently_open())
             try:
-                files = self._due(runner.run(self._through_door(self._listed(session.sftp))))
-                for file in files:
+                names = runner.run(self._through_door(self._listed(session.sftp)))
+                for file in self._due(names):
                     content = runner.run(self._through_door(self._whole(session.sftp, file.name)))
                     yield SourceObject(content, file.name)
+                for file in self._taken_lately(names):
+                    seen = runner.run(self._through_door(self._seen_again(session.sftp, file.name)))
+                    if seen is not None:
+                        yield SourceObject(seen, file.name, was_taken=True)
             finally:
                 runner.run(session.close())
 
@@ -87,6 +94,12 @@ class SftpDrop:
             "late": late,
         }
         return fresh
+
+    def _taken_lately(self, names: frozenset[str]) -> list[DropFile]:
+        """Files that an earlier batch brought and that are recent enough to be compared again."""
+        since = self._request.window.from_date - timedelta(days=LOOK_BACK_DAYS)
+        taken = sorted(filter(None, map(self._parsed, names & self._request.already_named)), key=lambda f: f.name)
+        return [f for f in taken if since <= f.business_date < self._request.window.to_date]
 
     def _parsed(self, name: str) -> DropFile | None:
         found = self._form.fullmatch(name)
@@ -179,6 +192,10 @@ class SftpDrop:
             if len(names) > MAX_LISTED:
                 self._broken(f"its folder lists more than {MAX_LISTED} files")
         return frozenset(names)
+
+    async def _seen_again(self, sftp: asyncssh.SFTPClient, name: str) -> bytes | None:
+        size = (await sftp.lstat(posixpath.join(self._folder, name))).size
+        return await self._whole(sftp, name) if size is not None and size <= LOOK_AGAIN_BYTES else None
 
     async def _whole(self, sftp: asyncssh.SFTPClient, name: str) -> bytes:
         path = posixpath.join(self._folder, name)

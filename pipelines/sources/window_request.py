@@ -37,12 +37,16 @@ class WindowRequest:
 
 @dataclass(frozen=True, slots=True)
 class SourceObject:
-    """One page, result part or file. declared_*: what the source itself says of it; None = it says nothing."""
+    """One page, result part or file. declared_*: what the source itself says of it; None = it says nothing.
+
+    was_taken: an earlier batch brought this name; it counts only if its bytes are no longer the same.
+    """
 
     content: bytes = field(repr=False)
     source_name: str
     declared_records: int | None = None
     declared_fen: int | None = None
+    was_taken: bool = False
 
 
 @dataclass(slots=True)

@@ -23,3 +23,15 @@ def no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_api, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(http_api, "MAX_WAIT_S", 0.05)
     monkeypatch.setattr(sftp_drop, "FIRST_WAIT_S", 0.01)
+
+
+@pytest.fixture
+def drop(agencies):
+    """The folder that the banks serve; put back as it was afterwards."""
+    folder = Path(agencies._children["banks"].config["run_dir"]) / "banks" / "outgoing"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    yield folder
+    for path in folder.iterdir():
+        path.unlink()
+    for name, content in before.items():
+        (folder / name).write_bytes(content)

@@ -252,6 +252,18 @@ def test_F4_a_file_that_comes_again_under_another_name_counts_once(hub, monkeypa
     assert (receipt.counts["objects"], receipt.counts["repeated"]) == (2, 2)
 
 
+def test_F4_a_file_that_was_replaced_after_it_was_taken_is_told_and_kept(hub, drop):
+    hub.has_landed(hub.pull("bank_txn"))
+    replaced = drop / "BANK_TXN_20260819_BK01.txt"
+    replaced.write_bytes(replaced.read_bytes().replace(b"|false|", b"|true|", 1))
+    night = hub.pull("bank_txn", NIGHT)
+    assert (night.counts["objects"], night.counts["altered"]) == (3, 1)
+    assert json.loads(hub.entries("bank_txn")[-1].body)["altered"] == 1
+    hub.has_landed(night)
+    third = hub.pull("bank_txn", THIRD)
+    assert (third.counts["objects"], third.counts.get("altered", 0)) == (2, 0)  # told once
+
+
 def test_receipt_and_ledger_hold_ids_and_counts_only(hub):
     receipt = hub.pull("bank_txn")
     told = receipt.to_json() + hub.entries("bank_txn")[0].body

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from pathlib import Path
 
 import asyncssh
 import pytest
@@ -16,18 +15,6 @@ from pipelines.sources import sftp_drop
 from pipelines.sources.sftp_drop import SftpDrop
 
 NIGHT = date(2026, 8, 20)
-
-
-@pytest.fixture
-def drop(agencies):
-    """The folder that the banks serve; put back as it was afterwards."""
-    folder = Path(agencies._children["banks"].config["run_dir"]) / "banks" / "outgoing"
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    yield folder
-    for path in folder.iterdir():
-        path.unlink()
-    for name, content in before.items():
-        (folder / name).write_bytes(content)
 
 
 def asked(agencies, **changes):
@@ -43,7 +30,8 @@ def night(agencies, **changes):
 
 def names(request):
     source = SftpDrop(request)
-    return [item.source_name for item in source.objects()], source.totals.counts
+    fresh = [item.source_name for item in source.objects() if not item.was_taken]
+    return fresh, source.totals.counts
 
 
 def test_a_first_load_takes_the_file_of_its_date_and_no_later_one(agencies):
