@@ -52,7 +52,7 @@ class Counts:
 class Bench:
     """load, then mark_known and mark_reference, then scan; after that judge and the three readers.
 
-    window_end: the instant at which the batch's window ends. first_load: history of a new feed, which may be empty.
+    window_end: the instant at which the batch's window ends. first_load: a new feed's history, which may be empty.
     usual_rows: what the feed brings on a usual night, if known; then a batch that is far off is held.
     """
 
@@ -88,7 +88,7 @@ class Bench:
     # --- in
 
     def load(self, reader: pa.RecordBatchReader | pa.Table) -> int:
-        """Type and judge the rows as they stream in; returns how many. Columns that the contract lacks are left."""
+        """Type and judge the rows as they stream in; returns how many. Columns the contract lacks are left out."""
         stream = _Sealed(reader, self.contract)
         instant = self.window_end.isoformat()
         sql = self.contract.checks_sql("sealed", f"TIMESTAMPTZ '{instant}'")
@@ -135,7 +135,7 @@ class Bench:
             "known_arrow",
             known_keys,
             f"CREATE OR REPLACE TABLE {table} (token UUID)",
-            f"INSERT INTO {table} SELECT DISTINCT CAST({column} AS UUID) FROM known_arrow WHERE {column} IS NOT NULL",
+            f"INSERT INTO {table} SELECT DISTINCT CAST({column} AS UUID)\nFROM known_arrow WHERE {column} IS NOT NULL",
         )
         self._answered.add(name)
 
@@ -178,8 +178,8 @@ class Bench:
         """object_no, row_no, record_key, and the original: original_batch_id and original_object_address for a
         landed one, NULL and original_object_no for one in this batch; original_row_no; money_fen."""
         return self._reader(
-            "SELECT object_no, row_no, record_key, original_batch_id, original_object_address, original_object_no,\n"
-            "  original_row_no, _money_fen AS money_fen FROM fates WHERE fate = 'duplicate'"
+            "SELECT object_no, row_no, record_key, original_batch_id, original_object_address,\n"
+            "  original_object_no, original_row_no, _money_fen AS money_fen FROM fates WHERE fate = 'duplicate'"
         )
 
     def verdict_counts(self) -> dict[str, int]:
@@ -194,7 +194,7 @@ class Bench:
         return self._counts
 
     def judge(self, gx: bool = True) -> Gate:
-        """Whether the batch is held. gx=False asks plain SQL instead of Great Expectations: same answer, no docs."""
+        """Whether the batch is held. gx=False asks plain SQL, not Great Expectations: same answer, no docs."""
         from pipelines.checks.gate import judge
 
         return judge(self, self._con, gx=gx)
@@ -267,13 +267,13 @@ def _engine_failed(doing: str, feed: str, error: duckdb.Error) -> Bug:
     )
 
 
-def _as_uuid(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+def _as_uuid(column: Any) -> Any:
     """16 bytes relabelled as a UUID, big-endian; nothing is copied."""
     if column.type != pa.binary(16):
         return column
     if isinstance(column, pa.ChunkedArray):
         chunks = [pa.ExtensionArray.from_storage(pa.uuid(), chunk) for chunk in column.chunks]
-        return pa.chunked_array(chunks, type=pa.uuid())
+        return pa.chunked_array(chunks, pa.uuid())  # type: ignore[call-overload]
     return pa.ExtensionArray.from_storage(pa.uuid(), column)
 
 
@@ -308,7 +308,7 @@ class _Sealed:
             raise
 
 
-def _fitted(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def _fitted(column: Any, kind: pa.DataType) -> Any:
     if column.type == kind:
         return column
     if isinstance(column, pa.ExtensionArray) and column.type.storage_type == kind:

@@ -1,7 +1,7 @@
 """The bare, locked DuckDB connection on which expressions from schemas/ run.
 
-Promises: in memory, no file, no network, no extension, no other database; its settings cannot be changed again; what
-          spills is encrypted, in a folder of this process alone, removed on close.
+Promises: in memory, no file, no network, no extension, no other database; its settings cannot be changed again;
+          what spills is encrypted, in a folder of this process alone, removed on close.
 Refuses:  to be unlocked (ARCHITECTURE, Lake; X11).
 Not here: the lake, which is never attached here.
 """

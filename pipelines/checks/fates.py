@@ -47,7 +47,7 @@ def unreferenced_sql(contract: Contract) -> str:
             f"                    WHERE there.token = judged.{token})"
         )
     if not broken:
-        return "SELECT CAST(0 AS INTEGER) AS object_no, CAST(0 AS BIGINT) AS row_no, CAST([] AS VARCHAR[]) AS reasons LIMIT 0"
+        return "SELECT object_no, row_no, _reasons AS reasons FROM judged WHERE FALSE"
     return (
         f"SELECT object_no, row_no, list(reason ORDER BY reason) AS reasons FROM ({' UNION ALL '.join(broken)})\n"
         "GROUP BY object_no, row_no"

@@ -55,6 +55,8 @@ class Gate:
     """
 
     feed: str
+    title: str
+    grain: str
     held: bool
     reasons: tuple[str, ...]
     results: dict[str, Any]
@@ -87,7 +89,8 @@ def judge(bench: Bench, con: duckdb.DuckDBPyConnection, *, gx: bool) -> Gate:
         "broken": {d.id: broken[d.id] for d in demands if broken[d.id] and not d.id.startswith("volume.")},
         "warned": sorted(failed - critical),
     }
-    return Gate(bench.contract.feed, bool(reasons), tuple(reasons), results, validation)
+    contract = bench.contract
+    return Gate(contract.feed, contract.title, contract.grain, bool(reasons), tuple(reasons), results, validation)
 
 
 def _rows_wanted(bench: Bench) -> tuple[int, int | None]:
@@ -197,31 +200,13 @@ def _ask_gx(
     business_date: date,
 ) -> tuple[dict[str, int], set[str], dict[str, Any]]:
     # 5 s and 270 MB, so only where a batch is judged (and once, in the warm template of launch.py).
-    from great_expectations import expectations as expect
+    from pipelines.checks.gx_duckdb import row_count_between, true_in_most, validate
 
-    from pipelines.checks.gx_duckdb import validate
-
-    suite: list[Any] = [
-        expect.ExpectColumnValuesToBeInSet(
-            column=d.id,
-            value_set=[True],
-            mostly=d.mostly,
-            severity=d.severity,
-            description=f"{d.id}: {d.description}",
-            meta={"rule": d.id},
-        )
-        for d in demands
-    ]
+    suite = [true_in_most(d.id, d.mostly, d.severity, d.description) for d in demands]
     suite.append(
-        expect.ExpectTableRowCountToBeBetween(
-            min_value=least,
-            max_value=most,
-            severity="critical",
-            description="volume.rows: The batch has as many rows as such a night brings.",
-            meta={"rule": "volume.rows"},
-        )
+        row_count_between(least, most, "volume.rows", "The batch has as many rows as such a night brings.")
     )
-    answer = validate(con, relation="verdict", suite=feed, expectations=suite).to_json_dict()
+    answer = validate(con, relation="verdict", suite=feed, expectations=suite)
     broken: dict[str, int] = {}
     failed: set[str] = set()
     for one in answer["results"]:

@@ -6,6 +6,9 @@ Refuses:  to hand back an expectation that raised: that is a Bug, not a verdict.
 Not here: which expectations (gate.py), pages (datadocs.py).
 """
 
+# Great Expectations re-exports without saying so, and half of it is untyped.
+# mypy: disable-error-code="attr-defined, no-untyped-call"
+
 from __future__ import annotations
 
 import logging
@@ -23,9 +26,11 @@ import duckdb_sqlalchemy
 import great_expectations as gx
 import sqlalchemy as sa
 from great_expectations.core import ExpectationSuiteValidationResult
+from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
 from great_expectations.execution_engine import SqlAlchemyExecutionEngine
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.metadata_types import FailureSeverity
 from sqlalchemy.pool import StaticPool
 
 from pipelines.errors import Bug
@@ -36,7 +41,7 @@ RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
 _lent: dict[str, duckdb.DuckDBPyConnection] = {}
 
 
-class _Borrowed(duckdb_sqlalchemy.ConnectionWrapper):  # type: ignore[misc]
+class _Borrowed(duckdb_sqlalchemy.ConnectionWrapper):
     """GX closes what it opens; this connection is not its own, and a cursor would lose the views."""
 
     def close(self) -> None:
@@ -47,7 +52,7 @@ def _engine_on(address: str) -> sa.Engine:
     return sa.create_engine("duckdb://", creator=lambda: _Borrowed(_lent[address]), poolclass=StaticPool)
 
 
-class DuckDBEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
+class DuckDBEngine(SqlAlchemyExecutionEngine):
     """The stock engine with one connection for all of its queries."""
 
     def __init__(self, connection_string: str = "", create_temp_table: bool = False, **more: Any) -> None:
@@ -59,29 +64,51 @@ class DuckDBEngine(SqlAlchemyExecutionEngine):  # type: ignore[misc]
         yield self._connection
 
 
-class DuckDBDatasource(SQLDatasource):  # type: ignore[misc]
+class DuckDBDatasource(SQLDatasource):
     """What `context.data_sources.add_duckdb` makes; the connection string is an address in `_lent`."""
 
     type: Literal["duckdb"] = "duckdb"  # type: ignore[assignment]
 
     @property
-    def execution_engine_type(self) -> type[DuckDBEngine]:
+    def execution_engine_type(self) -> Any:
         return DuckDBEngine
 
     def _create_engine(self) -> sa.Engine:
-        return _engine_on(self.connection_string)
+        return _engine_on(str(self.connection_string))
+
+
+def true_in_most(rule: str, mostly: float, severity: str, description: str) -> Expectation:
+    """The column named after the rule is TRUE in at least that share of the rows."""
+    return gx.expectations.ExpectColumnValuesToBeInSet(
+        column=rule,
+        value_set=[True],
+        mostly=mostly,
+        severity=FailureSeverity(severity),
+        description=f"{rule}: {description}",
+        meta={"rule": rule},
+    )
+
+
+def row_count_between(least: int, most: int | None, rule: str, description: str) -> Expectation:
+    return gx.expectations.ExpectTableRowCountToBeBetween(
+        min_value=least,
+        max_value=most,
+        severity=FailureSeverity.CRITICAL,
+        description=f"{rule}: {description}",
+        meta={"rule": rule},
+    )
 
 
 def validate(
     con: duckdb.DuckDBPyConnection, *, relation: str, suite: str, expectations: Sequence[Expectation]
-) -> ExpectationSuiteValidationResult:
-    """Judge one relation of the connection. Raises Bug if an expectation could not be computed."""
+) -> dict[str, Any]:
+    """Judge one relation of the connection; the result as JSON. Raises Bug if an expectation could not be computed."""
     address = f"duckdb://bench-{id(con)}"
     _lent[address] = con
     _hush()
     try:
         context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_duckdb("bench", connection_string=address)
         batch = (
             source.add_table_asset(suite, table_name=relation)
@@ -101,7 +128,8 @@ def validate(
                 why="an expectation raised (text withheld)",
                 do="a batch that was not judged does not land; report it with `sanche doctor`",
             )
-    return result
+    answer: dict[str, Any] = result.to_json_dict()
+    return answer
 
 
 def _end_transaction(con: duckdb.DuckDBPyConnection) -> None:
