@@ -59,6 +59,16 @@ class Commit:
                 self.con.unregister("commit_insert")
         return int(answer[0]) if answer else 0
 
+    def insert_from(self, incoming: Data, sql: str, parameters: Any = None) -> int:
+        """Append what our `insert into … select … from incoming` makes of Arrow rows; returns how many."""
+        with door(self.doing):
+            self.con.register("incoming", incoming)
+            try:
+                answer = self.con.execute(sql, parameters).fetchone()
+            finally:
+                self.con.unregister("incoming")
+        return int(answer[0]) if answer else 0
+
     def after_commit(self, act: Callable[[], None], *, key: str = "") -> bool:
         """Have something done once the rows are visible (the ledger's appended files).
 

@@ -21,7 +21,7 @@ import duckdb
 from pipelines.settings import Settings
 
 EXTENSIONS = ("sqlite_scanner", "ducklake")
-_SPILL_FOLDER = re.compile(r"spill-(\d+)-.*")
+_SPILL_FOLDER = re.compile(r"(?:spill|bench)-(\d+)-.*")  # ours, and those of checks/
 
 
 def connect(settings: Settings, *, spill: Path) -> duckdb.DuckDBPyConnection:
@@ -55,7 +55,7 @@ def new_spill_folder(settings: Settings) -> Path:
 
 def drop_dead_spill_folders(settings: Settings) -> None:
     """What a killed process left: encrypted with a key that died with it, so only space is regained."""
-    for folder in settings.tmp_dir.glob("spill-*"):
+    for folder in settings.tmp_dir.glob("*-*"):
         match = _SPILL_FOLDER.fullmatch(folder.name)
         if match and not _is_alive(int(match.group(1))):
             shutil.rmtree(folder, ignore_errors=True)
