@@ -18,7 +18,10 @@ LONG = 1200  # days since the first order: before the history begins
 
 @dataclass(frozen=True)
 class Expected:
-    """What a product must answer; tier/variant and the reason that must be among the reasons, where known."""
+    """What a product must answer. Empty: not foretold.
+
+    detail: the tier, or the variant of the day's cover; reason: one that must be among the reasons.
+    """
 
     outcome: str
     detail: str = ""
@@ -26,7 +29,7 @@ class Expected:
 
 
 A, B, C = (Expected("ELIGIBLE", tier) for tier in "ABC")
-TOP_UP, FULL = Expected("ELIGIBLE", "top-up"), Expected("ELIGIBLE", "full")
+TOP_UP, FULL = Expected("ELIGIBLE", "top_up"), Expected("ELIGIBLE", "full")
 UNSURE = Expected("REVIEW", "", "R106")
 ANY = None  # not foretold
 
@@ -66,7 +69,7 @@ def _a(key: str, platform: str, *flags: str, **more: object) -> Archetype:
     return Archetype(key, platform, flags=frozenset(flags), **more)  # type: ignore[arg-type]
 
 
-NO_ORDER = no("R302")
+NO_ORDER = Expected("", "", "R302")  # no cover declared for the day, whatever the standing
 SCENARIOS: tuple[Archetype, ...] = (
     _a("steady_rider", "food01", c1=A, i1=TOP_UP),
     _a("steady_driver", "ride01", c1=A, i1=TOP_UP, debt=0.1),
@@ -99,10 +102,10 @@ SCENARIOS: tuple[Archetype, ...] = (
     _a("closed_account", "food01", "closed", "card_shared", c1=no("R105"), i1=no("R105"), stopped=5),
     _a("resting", "food01", c1=A, i1=NO_ORDER, stopped=2),
     _a("on_foot", "food02", "no_vehicle", c1=A, i1=no("R303")),
-    _a("licence_expired", "ride01", "licence_expired", i1=no("R303")),
-    _a("licence_unknown", "ride02", "no_licence"),
-    _a("licence_ends_soon", "ride01", "licence_soon"),
-    _a("agency_rider", "food02", "agency", i1=TOP_UP),
+    _a("licence_expired", "ride01", "licence_expired", c1=A, i1=no("R303")),
+    _a("licence_unknown", "ride02", "no_licence", c1=A, i1=Expected("INSUFFICIENT_DATA")),
+    _a("licence_ends_soon", "ride01", "licence_soon", c1=A, i1=Expected("ELIGIBLE_WITH_CONDITIONS", "top_up")),
+    _a("agency_rider", "food02", "agency", c1=Expected("ELIGIBLE_WITH_CONDITIONS", "A"), i1=TOP_UP),
     _a("withdraws", "food01", "withdraws", c1=A, i1=TOP_UP),
     _a("consent_expired", "food02", "expired", c1=A, i1=TOP_UP),
     _a("notice_missing", "food01", "no_notice", c1=A, i1=TOP_UP),

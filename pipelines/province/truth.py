@@ -136,7 +136,7 @@ def _outcome(person: Person, product: str, orders_day: int) -> Expected | None:
         return person.archetype.c1
     foretold = person.archetype.i1
     # Cover on a day needs an order on that day; one alone may be a matter of definition, two are not.
-    if foretold is not None and foretold.outcome == "ELIGIBLE" and orders_day < 2:
+    if foretold is not None and foretold.detail and orders_day < 2:
         return None
     return foretold
 
