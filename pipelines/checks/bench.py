@@ -135,7 +135,8 @@ class Bench:
             "known_arrow",
             known_keys,
             f"CREATE OR REPLACE TABLE {table} (token UUID)",
-            f"INSERT INTO {table} SELECT DISTINCT CAST({column} AS UUID)\nFROM known_arrow WHERE {column} IS NOT NULL",
+            f"INSERT INTO {table} SELECT DISTINCT CAST({column} AS UUID) FROM known_arrow\n"
+            f"WHERE {column} IS NOT NULL",
         )
         self._answered.add(name)
 
@@ -148,7 +149,7 @@ class Bench:
                 do="call mark_reference before scan, with an empty table if nothing is landed yet",
             )
         self._run(f"CREATE OR REPLACE TABLE unreferenced AS {fates.unreferenced_sql(self.contract)}")
-        self._run(fates.LATER)
+        self._run(fates.CONTESTED)
         self._run(fates.FATES)
         self._counts = self._count()
         return self._counts
@@ -162,7 +163,7 @@ class Bench:
         return self._reader(
             f"SELECT {columns}, j.source_updated_at, j.op, j.object_no, j.row_no, j.record_key, j.record_hash,\n"
             "  j._warnings AS warnings\nFROM judged j\n"
-            "ANTI JOIN later l ON l.object_no = j.object_no AND l.row_no = j.row_no\n"
+            "ANTI JOIN contested c ON c.object_no = j.object_no AND c.row_no = j.row_no\n"
             "ANTI JOIN unreferenced u ON u.object_no = j.object_no AND u.row_no = j.row_no\n"
             "WHERE len(j._reasons) = 0"
         )

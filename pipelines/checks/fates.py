@@ -1,7 +1,8 @@
 """SQL for the fates that need other rows: duplicates, conflicts, references.
 
-Promises: among rows of one record and version, the first by (object_no, row_no) stands, or the landed one if there
-          is one; the same bytes again are a duplicate, other bytes are a conflict (S11).
+Promises: a version of a record that is landed stands: the same content again is its duplicate, other content a
+          conflict (S11). In a batch, the same content again is a duplicate of its first row (object_no, row_no); if
+          contents differ, all are conflicts: nobody can say which is true, and no order of pages may decide.
 Refuses:  to look at rows that a rule has already broken: they are quarantined for that, once, and never originals.
 Not here: where the tables come from (bench.py).
 """
@@ -55,46 +56,48 @@ def unreferenced_sql(contract: Contract) -> str:
 
 
 # Only records that occur twice, or are landed already, are ranked; nearly all are neither.
-LATER = """
-CREATE OR REPLACE TABLE later AS
-WITH contested AS (
+CONTESTED = """
+CREATE OR REPLACE TABLE contested AS
+WITH again AS (
   SELECT record_key, source_updated_at FROM known
   UNION
   SELECT record_key, source_updated_at FROM judged WHERE len(_reasons) = 0
   GROUP BY record_key, source_updated_at HAVING count(*) > 1
 ), versions AS (
   SELECT object_no, row_no, record_key, source_updated_at, record_hash
-  FROM judged SEMI JOIN contested USING (record_key, source_updated_at)
+  FROM judged SEMI JOIN again USING (record_key, source_updated_at)
   WHERE len(_reasons) = 0
     AND NOT EXISTS (SELECT 1 FROM unreferenced u WHERE u.object_no = judged.object_no AND u.row_no = judged.row_no)
-), first AS (
-  SELECT DISTINCT ON (record_key, source_updated_at) * FROM versions
-  ORDER BY record_key, source_updated_at, object_no, row_no
+), firsts AS (
+  SELECT record_key, source_updated_at, min({'object_no': object_no, 'row_no': row_no}) AS first,
+    count(DISTINCT record_hash) > 1 AS is_disputed
+  FROM versions GROUP BY record_key, source_updated_at
 )
 SELECT v.object_no, v.row_no,
-  v.record_hash = COALESCE(k.record_hash, f.record_hash) AS is_same,
+  CASE WHEN k.record_key IS NULL THEN NOT f.is_disputed ELSE v.record_hash = k.record_hash END AS is_same,
   k.batch_id AS original_batch_id,
   k.object_address AS original_object_address,
-  CASE WHEN k.record_key IS NULL THEN f.object_no END AS original_object_no,
-  COALESCE(k.row_no, f.row_no) AS original_row_no
+  CASE WHEN k.record_key IS NULL THEN f.first.object_no END AS original_object_no,
+  COALESCE(k.row_no, f.first.row_no) AS original_row_no
 FROM versions v
-JOIN first f ON f.record_key = v.record_key AND f.source_updated_at = v.source_updated_at
+JOIN firsts f ON f.record_key = v.record_key AND f.source_updated_at = v.source_updated_at
 LEFT JOIN known k ON k.record_key = v.record_key AND k.source_updated_at = v.source_updated_at
-WHERE k.record_key IS NOT NULL OR f.object_no <> v.object_no OR f.row_no <> v.row_no"""
+WHERE k.record_key IS NOT NULL OR f.is_disputed
+  OR f.first.object_no <> v.object_no OR f.first.row_no <> v.row_no"""
 
 # Every row with its one fate; the two small tables are joined once.
 FATES = """
 CREATE OR REPLACE VIEW fates AS
-SELECT j.*, l.is_same, l.original_batch_id, l.original_object_address, l.original_object_no, l.original_row_no,
-  CASE WHEN len(j._reasons) > 0 OR u.row_no IS NOT NULL OR NOT l.is_same THEN 'quarantined'
-       WHEN l.is_same THEN 'duplicate'
+SELECT j.*, c.is_same, c.original_batch_id, c.original_object_address, c.original_object_no, c.original_row_no,
+  CASE WHEN len(j._reasons) > 0 OR u.row_no IS NOT NULL OR NOT c.is_same THEN 'quarantined'
+       WHEN c.is_same THEN 'duplicate'
        ELSE 'accepted' END AS fate,
-  CASE WHEN u.row_no IS NULL AND l.row_no IS NULL THEN j._reasons
+  CASE WHEN u.row_no IS NULL AND c.row_no IS NULL THEN j._reasons
        ELSE j._reasons || COALESCE(u.reasons, CAST([] AS VARCHAR[]))
-         || CASE WHEN NOT l.is_same THEN ['record.conflict'] ELSE CAST([] AS VARCHAR[]) END
+         || CASE WHEN NOT c.is_same THEN ['record.conflict'] ELSE CAST([] AS VARCHAR[]) END
   END AS reasons
 FROM judged j
-LEFT JOIN later l ON l.object_no = j.object_no AND l.row_no = j.row_no
+LEFT JOIN contested c ON c.object_no = j.object_no AND c.row_no = j.row_no
 LEFT JOIN unreferenced u ON u.object_no = j.object_no AND u.row_no = j.row_no"""
 
 COUNTS = """

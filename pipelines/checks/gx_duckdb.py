@@ -102,7 +102,7 @@ def row_count_between(least: int, most: int | None, rule: str, description: str)
 def validate(
     con: duckdb.DuckDBPyConnection, *, relation: str, suite: str, expectations: Sequence[Expectation]
 ) -> dict[str, Any]:
-    """Judge one relation of the connection; the result as JSON. Raises Bug if an expectation could not be computed."""
+    """Judge one relation of the connection; the result as JSON. Raises Bug if an expectation raised."""
     address = f"duckdb://bench-{id(con)}"
     _lent[address] = con
     _hush()
