@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 from pipelines.errors import VerificationFailed
 from pipelines.identifiers import citizen_id
 from pipelines.identifiers import text as columns
-from pipelines.privacy.aes import BLOCK, Blocks, Chain
+from pipelines.privacy.aes import BLOCK, Blocks, Chain, cmac
 
 SUITE_AES = 1
 CITIZEN_ID, FREE_ID, MOBILE, BANK_ACCOUNT = 1, 2, 3, 4
@@ -95,7 +95,7 @@ def cmac_column(key: bytes, kind: str, issuers: Any, values: Any) -> Blocks:
         if len(rows):
             length = int(lengths[rows[0]])
             head = message_head(kind, names[int(codes[rows[0]])], length)
-            result[rows] = _cmac_equal_length(key, head, columns.matrix(data, starts[rows], length))
+            result[rows] = cmac(key, _messages(head, columns.matrix(data, starts[rows], length)))
     return result
 
 
@@ -257,20 +257,12 @@ def _changes(*keys: npt.NDArray[Any]) -> columns.Mask:
     return changed
 
 
-def _cmac_equal_length(key: bytes, head: bytes, values: Blocks) -> Blocks:
-    """CMAC of head + value for values that all have one length."""
-    count, width = values.shape
-    length = len(head) + width
-    whole = -(-length // BLOCK) * BLOCK  # the head alone is longer than nothing, so there is a block
-    message = np.zeros((count, whole), np.uint8)
-    message[:, : len(head)] = np.frombuffer(head, np.uint8)
-    message[:, len(head) : length] = values
-    if length < whole:
-        message[:, length] = 0x80
-    chain = Chain(key, count)
-    for at in range(0, whole - BLOCK, BLOCK):
-        chain.absorb(message[:, at : at + BLOCK])
-    return chain.finish(message[:, whole - BLOCK :], padded=length < whole)
+def _messages(head: bytes, values: Blocks) -> Blocks:
+    """head + value for values that all have one length."""
+    messages = np.empty((len(values), len(head) + values.shape[1]), np.uint8)
+    messages[:, : len(head)] = np.frombuffer(head, np.uint8)
+    messages[:, len(head) :] = values
+    return messages
 
 
 def _bytes(column: Any) -> Any:

@@ -1,6 +1,6 @@
 """One batch through the sealer: vault object, parse, identify, Arrow stream, trailer.
 
-Promises: one object in memory at a time (and the next one being opened); every physical record is a row or a
+Promises: one stretch of one object in memory (and the next one being read); every physical record is a row or a
           control record; the last message is a trailer with the totals that the landing compares.
 Refuses:  to end the stream in good order after anything went wrong: without a trailer nothing lands. No error
           carries a value: engines' own errors, which quote cells, end here.
@@ -76,6 +76,17 @@ class _Totals:
     digest: Any = field(default_factory=hashlib.sha256)
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A stretch of an object's rows, or (rows = None) its end. written: rows so far."""
+
+    object_no: int
+    item: ObjectRequest
+    reading: Reading
+    written: int
+    rows: Rows | None = None
+
+
 class _Sealing:
     def __init__(self, request: SealRequest, settings: Settings, keyring: Keyring, contract: Contract) -> None:
         self._request, self._settings, self._contract = request, settings, contract
@@ -86,53 +97,38 @@ class _Sealing:
 
     def write(self, out: BinaryIO) -> None:
         schema = self._contract.sealed_schema()
+        sink: Any = out
+        told = []
+        with pa.ipc.new_stream(sink, schema) as stream:
+            for read in _one_ahead(self._objects(), threads=self._settings.threads):
+                if read.rows is not None:
+                    self._write_rows(read.object_no, read.rows, stream)
+                else:
+                    told.append(self._object_totals(read))
+            stream.write_batch(
+                pa.RecordBatch.from_pylist([], schema=schema),
+                custom_metadata={TRAILER: json.dumps(self._trailer(told), sort_keys=True).encode()},
+            )
+
+    def _objects(self) -> Iterator[_Read]:
+        """Every object's stretches of rows, and after each object an end without rows."""
         con = _connection(self._settings)
         try:
-            sink: Any = out
-            with pa.ipc.new_stream(sink, schema) as stream:
-                told = []
-                for object_no, (item, data) in enumerate(self._opened()):
-                    told.append(self._write_object(object_no, item, data, con, stream))
-                stream.write_batch(
-                    pa.RecordBatch.from_pylist([], schema=schema),
-                    custom_metadata={TRAILER: json.dumps(self._trailer(told), sort_keys=True).encode()},
-                )
+            for object_no, item in enumerate(self._request.objects):
+                where = f"{self._request.batch_id}, object {object_no} ({item.address[:12]}…)"
+                reading = Reading(self._contract, con, Tally(), where)
+                written = 0
+                for rows in self._stretches(self._open(item), reading):
+                    written += len(rows)
+                    yield _Read(object_no, item, reading, written, rows)
+                yield _Read(object_no, item, reading, written)
         finally:
             con.close()
-
-    def _opened(self) -> Iterator[tuple[ObjectRequest, bytes]]:
-        """Each object's bytes; the next one is being decrypted while this one is sealed."""
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            waiting = [ahead.submit(self._open, item) for item in self._request.objects[:1]]
-            for number, item in enumerate(self._request.objects):
-                data = waiting.pop(0).result()
-                waiting += [ahead.submit(self._open, n) for n in self._request.objects[number + 1 : number + 2]]
-                yield item, data
 
     def _open(self, item: ObjectRequest) -> bytes:
         key = self._keyring.key(roles.VAULT_DAY, item.business_date.isoformat())
         path = vault.object_path(self._settings, self._request.feed, item.business_date, item.address)
         return vault.open_object(path, roles.as_identity(key))
-
-    def _write_object(
-        self, object_no: int, item: ObjectRequest, data: bytes, con: duckdb.DuckDBPyConnection, stream: Any
-    ) -> dict[str, Any]:
-        tally = Tally()
-        where = f"{self._request.batch_id}, object {object_no} ({item.address[:12]}…)"
-        reading = Reading(self._contract, con, tally, where)
-        written = 0
-        for stretch in self._stretches(data, reading):
-            written += self._write_rows(object_no, stretch, stream)
-        if tally.physical != written + tally.control:
-            raise TotalsDiffer(
-                f"{self._request.feed}: records were lost or invented while an object was read",
-                where=where,
-                why=f"{tally.physical:,} physical, but {written:,} rows and {tally.control} control records",
-                do="nothing lands; the object stays in the vault: report it, with its address",
-            )
-        self._totals.physical += tally.physical
-        self._totals.control += tally.control
-        return self._object_totals(object_no, item, tally, written, where)
 
     def _stretches(self, data: bytes, reading: Reading) -> Iterator[Rows]:
         try:
@@ -145,7 +141,7 @@ class _Sealing:
                 do="ask the source for it again",
             ) from None
 
-    def _write_rows(self, object_no: int, rows: Rows, stream: Any) -> int:
+    def _write_rows(self, object_no: int, rows: Rows, stream: Any) -> None:
         for at in range(0, len(rows), _BATCH_ROWS):
             part = rows if len(rows) <= _BATCH_ROWS else _part(rows, at, at + _BATCH_ROWS)
             batch = self._identifier.sealed(object_no, part)
@@ -153,7 +149,6 @@ class _Sealing:
             self._count_fen(part)
             self._totals.rows += len(part)
             stream.write_batch(batch)
-        return len(rows)
 
     def _count_fen(self, rows: Rows) -> None:
         name = self._contract.money_field
@@ -167,29 +162,38 @@ class _Sealing:
         broken = 0 if rows.parse_error is None else len(rows) - rows.parse_error.null_count
         self._totals.fen_unparsed += len(rows) - raw.null_count - len(fen) + broken
 
-    def _object_totals(
-        self, object_no: int, item: ObjectRequest, tally: Tally, rows: int, where: str
-    ) -> dict[str, Any]:
-        declared: dict[str, int | None] = {}
-        for name in ("declared_records", "declared_fen"):
-            by_file, by_source = getattr(tally, name), getattr(item, name)
-            if None not in (by_file, by_source) and by_file != by_source:
-                raise TotalsDiffer(
-                    f"{self._request.feed}: an object declares two different totals",
-                    where=where,
-                    why=f"{name}: {by_file:,} in the file, {by_source:,} when it was pulled",
-                    do="pull the window again",
-                )
-            declared[name] = by_file if by_file is not None else by_source
+    def _object_totals(self, read: _Read) -> dict[str, Any]:
+        tally, item = read.reading.tally, read.item
+        if tally.physical != read.written + tally.control:
+            raise TotalsDiffer(
+                f"{self._request.feed}: records were lost or invented while an object was read",
+                where=read.reading.where,
+                why=f"{tally.physical:,} physical, but {read.written:,} rows and {tally.control} control records",
+                do="nothing lands; the object stays in the vault: report it, with its address",
+            )
+        self._totals.physical += tally.physical
+        self._totals.control += tally.control
         return {
-            "object_no": object_no,
+            "object_no": read.object_no,
             "address": item.address,
             "physical_records": tally.physical,
             "control_records": tally.control,
-            "rows": rows,
-            **{name: value for name, value in declared.items() if value is not None},
+            "rows": read.written,
+            **self._declared(read, "declared_records", tally.declared_records, item.declared_records),
+            **self._declared(read, "declared_fen", tally.declared_fen, item.declared_fen),
             **({"unknown_columns": tally.unknown_columns} if tally.unknown_columns else {}),
         }
+
+    def _declared(self, read: _Read, name: str, by_file: int | None, by_source: int | None) -> dict[str, int]:
+        if by_file is not None and by_source is not None and by_file != by_source:
+            raise TotalsDiffer(
+                f"{self._request.feed}: an object declares two different totals",
+                where=read.reading.where,
+                why=f"{name}: {by_file:,} in the file, {by_source:,} when it was pulled",
+                do="pull the window again",
+            )
+        declared = by_file if by_file is not None else by_source
+        return {} if declared is None else {name: declared}
 
     def _trailer(self, objects: list[dict[str, Any]]) -> dict[str, Any]:
         totals = self._totals
@@ -227,6 +231,21 @@ def _connection(settings: Settings) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": "false",
         }
     )
+
+
+def _one_ahead(reads: Iterator[_Read], *, threads: int) -> Iterator[_Read]:
+    """The same items, the next one being read (on a thread of its own) while this one is sealed."""
+    if threads < 2:
+        yield from reads
+        return
+    with ThreadPoolExecutor(max_workers=1) as reader:
+        waiting = reader.submit(next, reads, None)
+        try:
+            while (read := waiting.result()) is not None:
+                waiting = reader.submit(next, reads, None)
+                yield read
+        finally:
+            waiting.cancel()
 
 
 def _part(rows: Rows, first: int, last: int) -> Rows:
