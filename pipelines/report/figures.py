@@ -116,11 +116,15 @@ def _money(night: Night) -> str:
 def _rules(night: Night) -> str:
     shown = night.rules[:MOST_RULES]
     rows = [
-        (f"{rule.feed} · {rule.id}", [_Piece(rule.records, ASIDE, "")], f"{rule.records:,}  {rule.what}")
+        (
+            f"{rule.feed} · {rule.id}",
+            [_Piece(rule.records, ASIDE, "")],
+            " · ".join(filter(None, (f"{rule.records:,}", rule.what))),
+        )
         for rule in shown
     ]
     top = max([1, *(rule.records for rule in shown)])
-    return _bars(rows, top=top, key=[], title="Records quarantined, by rule", label=300, bar=220)
+    return _bars(rows, top=top, key=[], title="Records quarantined, by rule", label=330, bar=220)
 
 
 def _outcomes(night: Night) -> str:
@@ -156,7 +160,7 @@ def _share(part: int, whole: int) -> float:
 
 def _bars(
     rows: Sequence[Row], *, top: float, key: list[tuple[str, str]], title: str,
-    label: int = 260, bar: int = 520, height: int = 18, gap: int = 10,
+    label: int = 330, bar: int = 450, height: int = 18, gap: int = 10,
 ) -> str:  # fmt: skip
     """Horizontal stacked bars: label, bar, words. One row each."""
     if not rows:
@@ -183,12 +187,15 @@ def _bars(
     return _svg(start + len(rows) * (height + gap), title, parts)
 
 
-def _key(key: list[tuple[str, str]], x: float = 260) -> list[str]:
+def _key(key: list[tuple[str, str]]) -> list[str]:
+    """Colours and their words, in one line that ends at the right edge if it is long."""
+    widths = [34.0 + sum(13 if ord(letter) > 0x2E80 else 6.8 for letter in words) for _, words in key]
+    x = min(330.0, WIDTH - sum(widths))
     parts = []
-    for colour, words in key:
+    for (colour, words), width in zip(key, widths, strict=True):
         parts.append(f'<rect x="{x:.0f}" y="6" width="12" height="12" fill="{colour}" rx="2"/>')
         parts.append(_text(x + 18, 16.5, words, colour=FAINT))
-        x += 34 + sum(13 if ord(letter) > 0x2E80 else 7 for letter in words)
+        x += width
     return parts
 
 

@@ -24,6 +24,21 @@ MONTHS = 13
 TOP_REASONS = 8
 OUTCOMES = ("ELIGIBLE", "ELIGIBLE_WITH_CONDITIONS", "REVIEW", "INSUFFICIENT_DATA", "INELIGIBLE")
 
+FATE_WORDS = {
+    "bad_check_digit": "the check digit is wrong 校验位不符",
+    "bad_format": "not in the form of its kind 格式不符",
+    "bad_birth_date": "no such birth date 出生日期不存在",
+    "mojibake": "text garbled by a wrong encoding 乱码",
+    "empty": "empty 为空",
+    "minor_under_14": "a child under 14 未满十四周岁",
+    "unreadable": "cannot be judged 无法判定",
+    "reference": "points at a record that is not known 引用的记录不存在",
+    "conflict": "two contents for one version 同一版本内容冲突",
+    "ragged": "more or fewer cells than agreed 列数不符",
+    "bad_json": "not JSON 无法解析",
+    "bad_encoding": "not in the agreed encoding 编码错误",
+}
+
 BATCHES = """
 select feed, fate, window_from, window_to, objects, physical, control_records, landed, quarantined, duplicates,
     not_kept, fen_declared, fen_landed, fen_quarantined, fen_duplicates, fen_provable
@@ -83,6 +98,15 @@ class FeedNight:
     duplicates: int
     not_kept: int
     money: Money | None
+
+    @property
+    def title_en(self) -> str:
+        """Contracts are titled in both languages, Chinese last: "Orders 平台订单"."""
+        return self.title.rpartition(" ")[0] or self.title
+
+    @property
+    def title_zh(self) -> str:
+        return self.title.rpartition(" ")[2]
 
     @property
     def adds_up(self) -> bool:
@@ -259,9 +283,18 @@ def _rules(lake: Lake, contracts: dict[str, Contract], day: date) -> list[Rule]:
         for check in contract.row_checks()
     }
     return [
-        Rule(feed, rule, records, sentences.get((feed, rule), ""))
+        Rule(feed, rule, records, sentences.get((feed, rule)) or _fates_words(contracts.get(feed), rule))
         for feed, rule, records in lake.rows(BY_RULE, {"day": day})
     ]
+
+
+def _fates_words(contract: Contract | None, rule: str) -> str:
+    """Words for reasons that no single check has: verdicts on identifiers, and fates that need other rows."""
+    name, _, kind = rule.partition(".")
+    words = FATE_WORDS.get(kind, "")
+    if contract is not None and words and name in contract.by_name:
+        return f"{contract.by_name[name].label_zh}: {words}"
+    return words
 
 
 def _monthly(lake: Lake, day: date) -> list[tuple[str, int, int]]:
