@@ -10,6 +10,7 @@ Not here: reading a record; the raw bytes go to the vault.
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ MAX_WAIT_S = 60.0  # whatever Retry-After says
 FIRST_WAIT_S = 0.5
 PAGE_TIMEOUTS = 10  # a page may take this many read timeouts in all: a byte now and then is no page
 CONTENT_TYPE = "application/x-ndjson"
+logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes every address, cursors and all
 
 
 class _TryAgain(Exception):
