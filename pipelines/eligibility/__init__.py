@@ -6,6 +6,7 @@ Not here: consents (consent/), packages (extracts/).
 """
 
 from pipelines.eligibility.decide import decide
+from pipelines.eligibility.explain import Explanation, explain
 from pipelines.eligibility.product import Product
 
-__all__ = ["Product", "decide"]
+__all__ = ["Explanation", "Product", "decide", "explain"]

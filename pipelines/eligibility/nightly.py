@@ -109,11 +109,10 @@ def _declared(product: Product) -> tuple[str, ...]:
 
 
 def prior_sql(agreement: str, product: str, as_of: date) -> str:
-    """The decision that stands for each application when the night begins."""
+    """The last row of each application before the night."""
     return f"""
 select * from ({STANDING}) as standing
 where agreement = '{agreement}' and product = '{product}' and as_of < date '{as_of}'
-    and outcome not in {UNDECIDED}
 qualify row_number() over (partition by consent_id order by as_of desc) = 1"""
 
 
@@ -126,7 +125,8 @@ def tonight_sql(product: Product, agreement: Agreement, fresh: str, prior: str, 
     return f"""
 with compared as (
     select f.*, p.decision_no as prior_no, p.valid_until as prior_until, p as prior,
-        p.decision_no is not null and {worse} as is_worse,
+        p.decision_no is null or p.outcome in {UNDECIDED} as is_first,
+        not is_first and {worse} as is_worse,
         p.decision_no is not null and {same} as is_same
     from {fresh} as f left join ({prior}) as p on p.consent_id = f.consent_id
 ), weighed as (
@@ -165,9 +165,10 @@ select '{agreement.id}' as agreement, '{agreement.recipient}' as recipient, '{pr
     case when kept and not is_eligible then prior.reasons end as reasons_before,
     case when kept then prior.verification_grade else grade end as verification_grade,
     case when kept then prior.source_as_of else source_as_of end as source_as_of, identity_match,
-    case when prior_no is null then 'NEW' when kept or is_same then 'SAME' when is_worse then 'DOWN' else 'UP' end
+    case when kept or is_same then 'SAME' when is_first then 'NEW' when is_worse then 'DOWN' else 'UP' end
         as change_type,
-    case when prior_no is null then 'CONSENT' when kept or goes_on then null
+    case when kept or goes_on or (is_same and is_first) then null
+        when prior_no is null then 'CONSENT' when is_first then 'DATA'
         when event <> '' then event when is_same then 'EXPIRY' when is_worse then 'EXPIRY'
         when prior.rule_hash <> '{product.rule_hash}' then 'RULE' else 'DATA' end as change_reason,
     prior_no as supersedes, outcome_now = 'REVIEW' as review, false as dispute, consent_expires,

@@ -43,11 +43,13 @@ with known as (
         si.si_pension_months_12, si.si_current,
         fresh.* exclude (person_id),
         case when bank.loan_pay_m_fen = 0 then 0.0
-            when income.disp_p25_12_fen <= 0 then 99.0
-            when income.disp_p25_12_fen > 0 then least(round(bank.loan_pay_m_fen::double / income.disp_p25_12_fen::double, 6), 99.0) end as dsr_p25,
+            when income.disp_p25_12_fen <= 0 and bank.loan_pay_m_fen > 0 then 99.0
+            when income.disp_p25_12_fen > 0 and bank.loan_pay_m_fen > 0
+                then least(round(bank.loan_pay_m_fen::double / income.disp_p25_12_fen::double, 6), 99.0) end as dsr_p25,
         case when bank.loan_pay_m_fen = 0 then 0.0
-            when income.disp_low3_12_fen <= 0 then 99.0
-            when income.disp_low3_12_fen > 0 then least(round(bank.loan_pay_m_fen::double / income.disp_low3_12_fen::double, 6), 99.0) end as dti_low3
+            when income.disp_low3_12_fen <= 0 and bank.loan_pay_m_fen > 0 then 99.0
+            when income.disp_low3_12_fen > 0 and bank.loan_pay_m_fen > 0
+                then least(round(bank.loan_pay_m_fen::double / income.disp_low3_12_fen::double, 6), 99.0) end as dti_low3
     from known
     join marts.person as person using (person_id)
     left join stage.activity_share as main using (person_id)
