@@ -85,7 +85,8 @@ def _reads_better(value: str, wrongly_read_as: str) -> bool:
         if len(raw) - broken.start > 2:  # more than one character was cut off at the end
             return False
         meant = raw[: broken.start].decode("utf-8")
-    return len(meant) >= 2 and meant[0] in SURNAMES and all(c in _COMMON_CHARACTERS for c in meant[1:])
+    likely = len(meant) >= 2 and all(c in _COMMON_CHARACTERS for c in meant[1:])
+    return likely and (meant[0] in SURNAMES or (len(meant) >= 4 and meant[0] in _COMMON_CHARACTERS))
 
 
 def canonical_column(column: Any) -> Any:

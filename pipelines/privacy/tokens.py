@@ -12,6 +12,7 @@ A block, big-endian:   byte 0  suite (1 = AES-256)          byte 1  kind of valu
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from typing import Any
@@ -124,11 +125,15 @@ def encode_row(label: str, values: Sequence[str | bytes | None]) -> bytes:
     """The message that `mac_rows` authenticates, for one row: the plain definition (tests compare the two).
 
     A value is cut into pieces of 15 bytes; after each piece, padded with zeros, stands one byte: 16 = more
-    follows, 0 to 15 = so many bytes here and the end, 255 = NULL. The row ends in the number of its columns.
+    follows, 0 to 15 = so many bytes here and the end, 255 = NULL. Instead of a value of more than 1,024 bytes
+    stands its SHA-256, behind a block that says so. The row ends in the number of its columns.
     """
     blocks = list(_label_bytes(label))
     for value in values:
         raw = value.encode() if isinstance(value, str) else value or b""
+        if len(raw) > _LONGEST_VALUE:
+            blocks.append(_LONG_BLOCK)
+            raw = hashlib.sha256(raw).digest()
         while len(raw) > 15:
             blocks.append(raw[:15] + b"\x10")
             raw = raw[15:]
@@ -282,11 +287,20 @@ _KEEP = np.zeros((16, BLOCK), np.uint8)  # row n keeps a block's first n bytes
 for _index in range(16):
     _KEEP[_index, :_index] = 255
 _KEEP_ITEMS = _KEEP.view(f"V{BLOCK}").reshape(-1)
-_PIECE, _MORE, _NULL = 15, 16, 255  # bytes of a value per block; the last byte's words
+_PIECE, _MORE, _LONG, _NULL = 15, 16, 17, 255  # bytes of a value per block; the last byte's words
+_LONGEST_VALUE = 1024  # lock-step costs a numpy call per piece: a cell of 10 MB would take a minute
+_LONG_BLOCK = b"digest follows:" + bytes([_LONG])
 
 
 def _absorb_text(chain: Chain, array: Any) -> None:
     data, starts, lengths = columns.buffers(array)
+    if len(lengths) and int(lengths.max()) > _LONGEST_VALUE:
+        long = lengths > _LONGEST_VALUE
+        chain.absorb(np.frombuffer(_LONG_BLOCK, np.uint8), np.flatnonzero(long))
+        ends = starts + lengths
+        digests = [hashlib.sha256(data[a:b].data).digest() for a, b in zip(starts[long], ends[long], strict=True)]
+        array = pc.replace_with_mask(array.cast(pa.binary()), pa.array(long), pa.array(digests, pa.binary()))
+        data, starts, lengths = columns.buffers(array)
     if len(lengths) and (lengths == lengths[0]).all():
         _absorb_equal(chain, data, starts, int(lengths[0]))
     elif len(lengths):

@@ -20,6 +20,7 @@ from pipelines.errors import SourceBroken
 from pipelines.sealing.formats import Reading
 from pipelines.sealing.parsed import Rows
 
+_PLAIN = (pa.types.is_boolean, pa.types.is_date32, pa.types.is_integer, pa.types.is_large_string, pa.types.is_null)
 _END_MARK = struct.pack("<II", 0xFFFFFFFF, 0)
 
 
@@ -52,7 +53,7 @@ def as_text(column: Any, name: str, reading: Reading) -> Any:
         utc = column.cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us")).cast(pa.string())
         with_t = pc.utf8_replace_slice(utc, 10, 11, "T")
         return pc.binary_join_element_wise(with_t, pa.scalar("+00:00"), "")
-    if types.is_boolean(kind) or types.is_date32(kind) or types.is_integer(kind) or types.is_large_string(kind):
+    if any(is_kind(kind) for is_kind in _PLAIN):
         return column.cast(pa.string())
     if types.is_decimal(kind) and kind.scale == 0:
         return column.cast(pa.string())

@@ -90,18 +90,15 @@ def _columns(line: bytes, encoding: str, reading: Reading) -> list[str]:
 
 def _read_chunk(chunk: bytes, encoding: str, before: int, columns: list[str], reading: Reading) -> Rows:
     text, undecoded = lines.decoded(chunk, encoding)
-    every: list[bytes] | None = None
-    if undecoded is not None:
-        every = undecoded
-        errors = np.array([BAD_ENCODING if s.startswith(lines.UNDECODABLE) else None for s in every], dtype=object)
-        errors[(errors == None) & _ragged_lines(every, len(columns))] = RAGGED  # noqa: E711  elementwise
+    if undecoded is None:
+        errors = np.full(lines.count(text), None, dtype=object)
+        errors[_ragged(text, len(columns))] = RAGGED
     else:
-        ragged = _ragged(text, len(columns))
-        errors = np.full(len(ragged), None, dtype=object)
-        errors[ragged] = RAGGED
-        if b"\0" in text:
-            every = text.removesuffix(b"\n").split(b"\n")
-            errors[[b"\0" in line for line in every]] = BAD_ENCODING
+        errors = np.array([_line_error(line, len(columns)) for line in undecoded], dtype=object)
+    every = undecoded
+    if b"\0" in chunk:
+        every = every if every is not None else text.removesuffix(b"\n").split(b"\n")
+        errors[[b"\0" in line for line in every]] = BAD_ENCODING
     row_no = np.arange(before + 1, before + 1 + len(errors), dtype=np.int64)
     is_broken = errors != None  # noqa: E711  elementwise
     if not is_broken.any():
@@ -124,9 +121,10 @@ def _ragged(text: bytes, columns: int) -> npt.NDArray[np.bool_]:
     return np.asarray(ragged)
 
 
-def _ragged_lines(every: list[bytes], columns: int) -> npt.NDArray[np.bool_]:
-    separator = SEPARATOR.encode()
-    return np.array([line.count(separator) != columns - 1 or b"\r" in line for line in every], np.bool_)
+def _line_error(line: bytes, columns: int) -> str | None:
+    if line.startswith(lines.UNDECODABLE):
+        return BAD_ENCODING
+    return RAGGED if line.count(SEPARATOR.encode()) != columns - 1 or b"\r" in line else None
 
 
 def _parse(text: bytes, columns: list[str], reading: Reading) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def read(data: bytes, reading: Reading) -> Iterator[Rows]:
     for chunk in lines.chunks(data):
         before, records = reading.tally.physical, lines.count(chunk)
         reading.tally.physical += records
-        if encoding == "utf-8":  # the parser proves the encoding of what it takes
+        if encoding == "utf-8" and _no_line_too_long(chunk):  # the parser proves the encoding of what it takes
             fields = _parse(chunk, reading)
             if fields is not None and _height(fields) == records and not any(map(_has_nul, fields.values())):
                 yield Rows(np.arange(before + 1, before + records + 1, dtype=np.int64), fields)
@@ -49,6 +49,13 @@ def read(data: bytes, reading: Reading) -> Iterator[Rows]:
         text, undecoded = lines.decoded(chunk, encoding)
         every = undecoded if undecoded is not None else text.removesuffix(b"\n").split(b"\n")
         yield _read_carefully(every, before, reading)
+
+
+def _no_line_too_long(chunk: bytes) -> bool:
+    if len(chunk) <= _LONGEST_LINE:
+        return True
+    starts, ends = lines.bounds(chunk)
+    return int((ends - starts).max()) <= _LONGEST_LINE
 
 
 def _read_carefully(every: list[bytes], before: int, reading: Reading) -> Rows:

@@ -133,6 +133,16 @@ def test_the_mac_of_rows_is_the_plain_definition_row_for_row(rows: list[list[str
         assert bytes(mac) == library_cmac(KEY, tokens.encode_row("record:x", row))
 
 
+@pytest.mark.parametrize("length", [1023, 1024, 1025, 50_000])
+def test_a_long_value_counts_in_full(length: int) -> None:
+    text = "z" * length
+    rows = [pa.array([text, None, "a", text[:-1] + "y"])]
+    got = tokens.mac_rows(KEY, "r", rows)
+    for mac, value in zip(got, rows[0].to_pylist(), strict=True):
+        assert bytes(mac) == library_cmac(KEY, tokens.encode_row("r", [value]))
+    assert len({bytes(mac) for mac in got}) == 4
+
+
 @given(ROWS, ROWS)
 def test_two_rows_have_one_encoding_only_if_they_are_equal(some: Any, others: Any) -> None:
     for a in some:
