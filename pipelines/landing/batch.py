@@ -17,7 +17,7 @@ import pyarrow as pa
 from pipelines.calendar import Window
 from pipelines.contracts import Contract
 from pipelines.errors import Refused
-from pipelines.lake import Lake
+from pipelines.lake import Lake, door
 
 USUAL_NIGHTS = (5, 14)  # at least five nights make a habit; older ones than the last fourteen do not count
 
@@ -168,14 +168,17 @@ def known_tokens(lake: Lake, feed: str, field: str, tokens: pa.Table) -> pa.Tabl
 
 
 def _looked_up(lake: Lake, keys: pa.Table, sql: str) -> pa.Table:
-    lake.con.register("batch_keys", keys)
+    # Copied first: a join may push a filter on a UUID down into an Arrow scan, which DuckDB 1.5 cannot do (seen).
+    lake.con.register("arrow_keys", keys)
     # A UUID stays 16 bytes: its text is four times as long and twelve times as slow.
     lake.con.execute("set arrow_lossless_conversion = true")
     try:
+        with door("looking up what is known"):
+            lake.con.execute("create or replace temp table batch_keys as from arrow_keys")
         return lake.query(sql)
     finally:
-        lake.con.execute("set arrow_lossless_conversion = false")
-        lake.con.unregister("batch_keys")
+        lake.con.execute("drop table if exists temp.batch_keys; set arrow_lossless_conversion = false")
+        lake.con.unregister("arrow_keys")
 
 
 _NO_VERSIONS = pa.table(

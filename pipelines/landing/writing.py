@@ -53,6 +53,7 @@ select $batch_id, $feed, $business_date, list_extract($addresses, object_no + 1)
        money_fen
 from incoming
 """
+MOST_FEN = 2**63 - 1  # what control.batch holds; only hostile amounts add up to more (nine trillion times a yuan)
 BATCH_COLUMNS = (
     "batch_id", "feed", "feed_version", "business_date", "window_from", "window_to", "kind", "objects",
     "physical", "control_records", "landed", "quarantined", "duplicates", "not_kept",
@@ -75,8 +76,10 @@ class Judged:
     @property
     def is_provable(self) -> bool:
         """Whether every amount could be read, by the sealer and by the checks."""
-        return self.contract.money_field is None or (
-            self.trailer.fen is not None and not self.bench.counts.fen_unparsed
+        if self.contract.money_field is None:
+            return True
+        return (
+            self.trailer.fen is not None and not self.bench.counts.fen_unparsed and abs(self.fen_read) <= MOST_FEN
         )
 
     @property
@@ -210,7 +213,7 @@ def _prove(judged: Judged, written: Written) -> None:
 
 
 def _batch_row(commit: Commit, judged: Judged, written: Written, *, fate: str) -> None:
-    batch, has_money = judged.batch, judged.contract.money_field is not None
+    batch = judged.batch
     values = {
         "batch_id": batch.batch_id,
         "feed": batch.feed,
@@ -225,8 +228,6 @@ def _batch_row(commit: Commit, judged: Judged, written: Written, *, fate: str) -
         "fate": fate,
         "gate": rfc8785.dumps(_gate(judged)).decode(),
     }
-    if not has_money:
-        values |= dict.fromkeys(("fen_landed", "fen_quarantined", "fen_duplicates"))
     marks = ", ".join("?" for _ in BATCH_COLUMNS)
     commit.execute(
         f"insert into control.batch ({', '.join(BATCH_COLUMNS)}) values ({marks})",
@@ -265,15 +266,15 @@ def _counts(judged: Judged, written: Written) -> dict[str, int]:
 
 
 def _fen(judged: Judged, written: Written) -> dict[str, Any]:
-    has_money = judged.contract.money_field is not None
-    return {
-        "field": judged.contract.money_field,
+    sums = {
         "declared": judged.fen_declared,
-        "landed": written.fen_landed if has_money else None,
-        "quarantined": written.fen_quarantined if has_money else None,
-        "duplicates": written.fen_duplicates if has_money else None,
-        "provable": judged.is_provable,
+        "landed": written.fen_landed,
+        "quarantined": written.fen_quarantined,
+        "duplicates": written.fen_duplicates,
     }
+    has_money = judged.contract.money_field is not None
+    said = {name: fen if has_money and abs(fen or 0) <= MOST_FEN else None for name, fen in sums.items()}
+    return {"field": judged.contract.money_field, **said, "provable": judged.is_provable}
 
 
 def _gate(judged: Judged) -> dict[str, Any]:

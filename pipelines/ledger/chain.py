@@ -24,6 +24,7 @@ from pipelines.lake import Commit, Lake
 from pipelines.ledger.appended import AppendedFile
 
 GENESIS = "0" * 64  # the "hash before" of a stream's first entry
+MOST_EXACT = 2**53 - 1
 _STREAM = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)?")
 
 LAST = "select seq, hash from ledger.entry where stream = $stream order by seq desc limit 1"
@@ -87,12 +88,23 @@ def append(commit: Commit, *, stream: str, kind: str, business_date: date, body:
         file.check(lines)  # before anything is committed: a ledger that is not whole must not grow
     last = commit.execute(LAST, {"stream": stream}).fetchone()
     seq, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
-    text = rfc8785.dumps(body).decode()
+    text = rfc8785.dumps(_plain(body)).decode()
     hashed = hash_of(previous, stream=stream, seq=seq, business_date=business_date, kind=kind, body=text)
     entry = Entry(stream, seq, business_date, kind, text, previous, hashed)
     values = [getattr(entry, name) for name in Entry.__slots__]
     commit.execute("insert into ledger.entry values (?, ?, ?, ?, ?, ?, ?)", values)
     return entry
+
+
+def _plain(value: Any) -> Any:
+    """JSON numbers are exact up to 2^53 only (RFC 8785, appendix B): a larger sum is said as text."""
+    if isinstance(value, dict):
+        return {name: _plain(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) > MOST_EXACT:
+        return str(value)
+    return value
 
 
 def entries(source: Commit | Lake, stream: str, *, after: int = 0) -> Iterator[Entry]:
