@@ -22,7 +22,7 @@ from typing import Any
 from pipelines.errors import Bug
 
 LOOPBACK = "127.0.0.1"
-START_WAIT_S = 60.0  # PostgreSQL's initdb took 3 s on two busy cores
+START_WAIT_S = 120.0  # two seconds on an idle machine, twenty beside a full test run
 STOP_WAIT_S = 10.0
 
 

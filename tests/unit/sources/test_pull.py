@@ -40,11 +40,12 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hub(keys: Path, tmp_path: Path, agencies):
-    return Hub(keys, tmp_path / "hub", agencies)
+    with Hub(keys, tmp_path / "hub", agencies) as made:
+        yield made
 
 
 class Hub:
-    """A hub's home; `pull` runs the step as its process would."""
+    """A hub's home, its lake open; `pull` runs the step."""
 
     def __init__(self, keys: Path, home: Path, agencies) -> None:
         shutil.copytree(keys, home)
@@ -53,27 +54,30 @@ class Hub:
         self.settings.connections_file.touch(mode=0o600)
         self.settings.connections_file.write_text(json.dumps(agencies.connections()))
 
+        self.lake = Lake.attach(self.settings)
+
+    def __enter__(self) -> Hub:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.lake.close()
+
     def pull(self, feed: str, on: date = FIRST):
-        with Lake.attach(self.settings) as lake:
-            return step(
-                feed,
-                contract=CONTRACTS[feed],
-                settings=self.settings,
-                lake=lake,
-                keyring=self.keyring,
-                business_date=on,
-            )
+        return step(
+            feed,
+            contract=CONTRACTS[feed],
+            settings=self.settings,
+            lake=self.lake,
+            keyring=self.keyring,
+            business_date=on,
+        )
 
     def rows(self, sql: str):
-        with Lake.attach(self.settings, read_only=True) as lake:
-            return lake.rows(sql)
+        return self.lake.rows(sql)
 
     def has_landed(self, receipt) -> None:
         """What the landing would record of a batch."""
-        with (
-            Lake.attach(self.settings) as lake,
-            lake.commit(step="land", business_date=receipt.business_date) as commit,
-        ):
+        with self.lake.commit(step="land", business_date=receipt.business_date) as commit:
             commit.execute(
                 "insert into control.window (feed, from_date, to_date, batch_id, business_date, fate) "
                 "select distinct feed, window_from, window_to, batch_id, business_date, 'landed' "
@@ -85,8 +89,7 @@ class Hub:
         return sorted(self.settings.vault_dir.glob("*/*/*.age"))
 
     def entries(self, feed: str):
-        with Lake.attach(self.settings, read_only=True) as lake:
-            return list(ledger.entries(lake, f"feed.{feed}"))
+        return list(ledger.entries(self.lake, f"feed.{feed}"))
 
 
 FEEDS = ["platform_settlement", "consent", "platform_order", "si_param", "bank_txn"]
