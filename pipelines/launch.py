@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from pipelines import errors
 from pipelines.receipt import Receipt
@@ -141,7 +141,7 @@ def sealed_stream(request: bytes, *, settings: Settings) -> Iterator[BinaryIO]:
         sealer.stdin.write(request)
         sealer.stdin.close()
         try:
-            yield sealer.stdout
+            yield cast(BinaryIO, sealer.stdout)
         except errors.SancheError:
             # The reader saw a cut stream; what the sealer says about it, if anything, is the cause.
             sealer.stdout.close()

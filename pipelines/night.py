@@ -85,4 +85,4 @@ def closed_feeds(business_date: str, *, settings: Settings) -> set[str]:
         rows = lake.query(
             "select distinct feed from control.batch where business_date = $day", {"day": business_date}
         )
-    return set(rows["feed"].to_pylist())
+    return {str(feed) for feed in rows["feed"].to_pylist()}

@@ -31,17 +31,18 @@ def register(app: typer.Typer) -> None:
 
 def contract_of(feed: str, hub: Settings) -> Contract:
     """The contract of a feed, or Usage naming the feeds that exist."""
-    from pipelines.contracts import load_all
+    from pipelines.contracts import Contract
+    from pipelines.night import feeds
 
-    contracts = load_all(hub)
-    if feed not in contracts:
+    known = feeds(hub)
+    if feed not in known:
         raise Usage(
             f"no feed called {feed!r}",
             where=str(hub.schemas / "feeds"),
             why="a feed exists when schemas/feeds has a contract for it",
-            do="one of: " + ", ".join(sorted(contracts)),
+            do="one of: " + ", ".join(sorted(known)),
         )
-    return contracts[feed]
+    return Contract.load(hub.schemas / "feeds" / f"{feed}.odcs.yaml")
 
 
 def keys_init(
