@@ -23,7 +23,7 @@ from pipelines.errors import Bug
 
 LOOPBACK = "127.0.0.1"
 START_WAIT_S = 120.0  # two seconds on an idle machine, twenty beside a full test run
-STOP_WAIT_S = 10.0
+STOP_WAIT_S = 30.0
 
 
 class Child:
