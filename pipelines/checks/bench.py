@@ -72,6 +72,7 @@ class Bench:
         self._con, self._spill = locked(settings)
         self._con.execute(fates.CREATE_KNOWN)
         self._answered: set[str] = set()
+        self._cursors: list[duckdb.DuckDBPyConnection] = []
         self._counts: Counts | None = None
 
     def __enter__(self) -> Bench:
@@ -83,6 +84,8 @@ class Bench:
         self.close()
 
     def close(self) -> None:
+        for cursor in self._cursors:
+            cursor.close()
         discard(self._con, self._spill)
 
     # --- in
@@ -238,9 +241,9 @@ class Bench:
             self._con.unregister(name)
         self._counts = None
 
-    def _run(self, sql: str) -> duckdb.DuckDBPyConnection:
+    def _run(self, sql: str, on: duckdb.DuckDBPyConnection | None = None) -> duckdb.DuckDBPyConnection:
         try:
-            return self._con.execute(sql)
+            return (on or self._con).execute(sql)
         except duckdb.Error as error:
             raise _engine_failed("settling fates", self.contract.feed, error) from None
 
@@ -256,7 +259,10 @@ class Bench:
     def _reader(self, sql: str) -> pa.RecordBatchReader:
         if self._counts is None:
             raise Bug("the batch was not scanned", do="call scan first")
-        return self._run(sql).to_arrow_reader(ROWS_OUT)
+        # A cursor each: a second query on one connection would empty the first reader without a word.
+        cursor = self._con.cursor()
+        self._cursors.append(cursor)
+        return _plain(self._run(sql, cursor).to_arrow_reader(ROWS_OUT))
 
 
 def _engine_failed(doing: str, feed: str, error: duckdb.Error) -> Bug:
@@ -276,6 +282,25 @@ def _as_uuid(column: Any) -> Any:
         chunks = [pa.ExtensionArray.from_storage(pa.uuid(), chunk) for chunk in column.chunks]
         return pa.chunked_array(chunks, pa.uuid())  # type: ignore[call-overload]
     return pa.ExtensionArray.from_storage(pa.uuid(), column)
+
+
+def _plain(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
+    """Booleans as one bit and lists as everybody names them; keeping UUIDs whole makes DuckDB spell both oddly."""
+    kinds = [_PLAIN.get(str(f.type), f.type) for f in reader.schema]
+    schema = pa.schema([pa.field(f.name, kind) for f, kind in zip(reader.schema, kinds, strict=True)])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in reader:
+            columns = [_fitted(column, kind) for column, kind in zip(batch.columns, kinds, strict=True)]
+            yield pa.record_batch(columns, schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+_PLAIN: dict[str, pa.DataType] = {
+    "extension<arrow.bool8>": pa.bool_(),
+    "list<l: string>": pa.list_(pa.string()),
+}
 
 
 class _Sealed:
@@ -314,4 +339,4 @@ def _fitted(column: Any, kind: pa.DataType) -> Any:
         return column
     if isinstance(column, pa.ExtensionArray) and column.type.storage_type == kind:
         return column.storage
-    return column.cast(kind)
+    return (column.storage if isinstance(column, pa.ExtensionArray) else column).cast(kind)

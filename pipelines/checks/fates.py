@@ -1,8 +1,8 @@
 """SQL for the fates that need other rows: duplicates, conflicts, references.
 
 Promises: a version of a record that is landed stands: the same content again is its duplicate, other content a
-          conflict (S11). In a batch, the same content again is a duplicate of its first row (object_no, row_no); if
-          contents differ, all are conflicts: nobody can say which is true, and no order of pages may decide.
+          conflict (S11). In a batch, the same content again is a duplicate of its first row (object_no, row_no);
+          if contents differ, all are conflicts: nobody can say which is true, and no order of pages may decide.
 Refuses:  to look at rows that a rule has already broken: they are quarantined for that, once, and never originals.
 Not here: where the tables come from (bench.py).
 """
