@@ -66,6 +66,12 @@ create table if not exists control.extract_row (
     consent_id varchar, consent_version integer, decision_no varchar, outcome varchar, withheld_reason varchar
 );
 
+-- one row per person whom a package tells its recipient to delete
+create table if not exists control.deletion_notice (
+    agreement varchar not null, recipient varchar not null, sequence integer not null, person_id uuid not null,
+    consent_id varchar
+);
+
 -- one row per record that broke a reject rule: pointers into the vault, no identifier
 create table if not exists quarantine.record (
     batch_id varchar not null, feed varchar not null, business_date date not null,
@@ -101,6 +107,7 @@ commit;
 
 -- persons are never inlined: an erased row would stay readable in the catalog
 call lake.set_option('data_inlining_row_limit', 0, schema => 'control', table_name => 'extract_row');
+call lake.set_option('data_inlining_row_limit', 0, schema => 'control', table_name => 'deletion_notice');
 
 -- one row per feed: the end of the unbroken prefix of its windows, whatever order they came in
 create view if not exists control.watermark as

@@ -7,23 +7,28 @@ Not here: what is in the files; the ledger's own files (verify.py).
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from pipelines.errors import SancheError
 from pipelines.lake import Lake
 from pipelines.lake.files import on_disk, sha256_of
 from pipelines.ledger.findings import Finding, Findings, judged
 from pipelines.settings import Settings
+
+CheckSignature = Callable[[bytes, bytes], object]  # (statement, detached signature); raises unless it holds
 
 PULLED = """
 select feed, business_date, address, min(ciphertext_sha256), count(distinct ciphertext_sha256), min(bytes)
 from control.pulled where $day is null or business_date = $day group by all order by all
 """
 EXTRACTS = """
-select agreement, recipient, sequence, manifest_sha256, previous_manifest_sha256, folder, status
+select agreement, recipient, sequence, manifest_sha256, status
 from control.extract where $day is null or business_date = $day order by agreement, sequence
 """
 
@@ -62,34 +67,43 @@ def vault_objects(lake: Lake, settings: Settings, business_date: date | None) ->
         yield judged("vault objects", f"{feed} {day}", found)
 
 
-def packages(lake: Lake, settings: Settings, business_date: date | None) -> Findings:
-    """One finding per published package: its manifest is the committed one, its files are the manifest's."""
-    for agreement, recipient, sequence, sha256, _, folder, status in lake.rows(EXTRACTS, {"day": business_date}):
+def packages(
+    lake: Lake, settings: Settings, business_date: date | None, check_signature: CheckSignature | None
+) -> Findings:
+    """One finding per package: its manifest is the committed and signed one, its files are the manifest's."""
+    for agreement, recipient, sequence, sha256, status in lake.rows(EXTRACTS, {"day": business_date}):
         if status == "unpublished":
             continue
-        place = _package_folder(settings, folder, recipient, agreement, sequence)
-        yield judged("package", f"{agreement}-{sequence:06d}", _package_faults(place, sha256))
+        # The folder that our own numbering gives: a path that stands in a table is never followed.
+        name = f"{agreement}-{sequence:06d}"
+        published, staged = settings.outbox_dir / recipient / name, settings.outbox_dir / ".staging" / name
+        if not published.exists() and staged.exists() and not _package_faults(staged, sha256, check_signature):
+            detail = "committed, and not yet renamed into the outbox; the next extract does it"
+            yield Finding("package", name, "holds", detail)
+        else:
+            yield judged("package", name, _package_faults(published, sha256, check_signature))
 
 
-def _package_folder(settings: Settings, folder: str, recipient: str, agreement: str, sequence: int) -> Path:
-    # Only the folder that our own numbering gives is looked at: a path from a table is never followed.
-    del folder
-    return settings.outbox_dir / recipient / f"{agreement}-{sequence:06d}"
-
-
-def _package_faults(place: Path, manifest_sha256: str) -> list[str]:
-    manifest = place / "manifest.json"
-    if not manifest.is_file():
-        return ["its manifest is missing"]
-    if sha256_of(manifest)[0] != manifest_sha256:
+def _package_faults(place: Path, manifest_sha256: str, check_signature: CheckSignature | None) -> list[str]:
+    manifest, signature = place / "manifest.json", place / "manifest.json.p7s"
+    if not manifest.is_file() or not signature.is_file():
+        return ["its manifest or the signature of it is missing"]
+    told = manifest.read_bytes()
+    if hashlib.sha256(told).hexdigest() != manifest_sha256:
         return ["its manifest is not the one that was published"]
-    listed: list[dict[str, Any]] = json.loads(manifest.read_bytes()).get("files", [])
     faults = []
+    if check_signature is not None:
+        try:
+            check_signature(told, signature.read_bytes())
+        except SancheError as error:
+            faults.append(f"its manifest's signature: {error.what}")
+    listed: list[dict[str, Any]] = json.loads(told)["files"]
     for file in listed:
-        name = str(file.get("name") or file.get("path"))
-        path = place / name
-        if "/" in name or not path.is_file():
-            faults.append(f"{name}: missing")
+        path = place / str(file["name"])
+        if path.parent != place or not path.is_file():
+            faults.append(f"{file['name']}: missing")
         elif sha256_of(path)[0] != file["sha256"]:
-            faults.append(f"{name}: altered")
+            faults.append(f"{file['name']}: altered")
+    strangers = {path.name for path in place.iterdir()} - {str(file["name"]) for file in listed}
+    faults += [f"{name}: not in the manifest" for name in sorted(strangers - {manifest.name, signature.name})]
     return faults

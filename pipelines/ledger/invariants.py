@@ -8,6 +8,7 @@ Not here: chains, heads and files (verify.py, artefacts.py); 4, 6, 10 (marts, ex
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ def all_of(lake: Lake, business_date: date | None) -> Findings:
         for batch in of_feed:
             rows = seen.get(batch.batch_id, Seen({}))
             objects = pulled[batch.batch_id][5] if batch.batch_id in pulled else []
-            yield _is_in_the_ledger(batch, said.get((batch.batch_id, batch.fate)))
+            yield _is_in_the_ledger(lake, batch, said.get((batch.batch_id, batch.fate)))
             if batch.fate == "landed":
                 yield _every_record_has_a_fate(batch, rows, objects)
                 yield _fates_are_explained(batch, rows, objects)
@@ -212,7 +213,7 @@ def _money_is_conserved(batch: Batch, seen: Seen, objects: list[dict[str, Any]])
     return judged("invariant 3", batch.batch_id, faults)
 
 
-def _is_in_the_ledger(batch: Batch, said: dict[str, Any] | None) -> Finding:
+def _is_in_the_ledger(lake: Lake, batch: Batch, said: dict[str, Any] | None) -> Finding:
     """What control.batch says is what the chained entry says."""
     if said is None:
         return Finding("ledger entry", batch.batch_id, "broken", f"no entry says that it was {batch.fate}")
@@ -222,9 +223,19 @@ def _is_in_the_ledger(batch: Batch, said: dict[str, Any] | None) -> Finding:
     faults = [
         f"{name} is not what the ledger says" for name in names if str(told[name]) != str(getattr(batch, name))
     ]
+    if "files_sha256" in said and said["files_sha256"] != _files_of(lake, batch.batch_id):
+        faults.append("its data files are not those that the ledger speaks of")
     if said["window"] != [batch.window_from.isoformat(), batch.window_to.isoformat()]:
         faults.append("its window is not what the ledger says")
     return judged("ledger entry", batch.batch_id, faults)
+
+
+def _files_of(lake: Lake, batch_id: str) -> str:
+    """Digest over path and hash of every data file that a batch brought, as control.file has them now."""
+    listed = lake.rows(
+        "select path, sha256 from control.file where batch_id = $batch order by path", {"batch": batch_id}
+    )
+    return hashlib.sha256("".join(f"{path} {sha256}\n" for path, sha256 in listed).encode()).hexdigest()
 
 
 def _pulled_is_landed(lake: Lake, pulled: dict[str, Any], batches: list[Batch]) -> Findings:

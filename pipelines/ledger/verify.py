@@ -20,15 +20,13 @@ from pipelines.ledger.findings import Finding, Findings, VerifyReport, judged
 from pipelines.ledger.head import Head, Leaf, blinded_id, head_lines, heads, statement_of
 from pipelines.settings import Settings
 
-VerifySignature = Callable[[bytes, bytes], object]  # (statement, detached signature); raises unless it holds
-
 
 def verify(
     lake: Lake,
     settings: Settings,
     *,
     business_date: date | None = None,
-    verify_signature: VerifySignature | None = None,
+    verify_signature: artefacts.CheckSignature | None = None,
 ) -> VerifyReport:
     """All checks; never raises for what it finds.
 
@@ -40,7 +38,7 @@ def verify(
         lambda: _heads(lake, settings, verify_signature),
         lambda: artefacts.data_files(lake),
         lambda: artefacts.vault_objects(lake, settings, business_date),
-        lambda: artefacts.packages(lake, settings, business_date),
+        lambda: artefacts.packages(lake, settings, business_date, verify_signature),
         lambda: invariants.all_of(lake, business_date),
     ]
     return VerifyReport([finding for look in looks for finding in _told(look)])
@@ -98,7 +96,7 @@ def _file_finding(
     return Finding("appended file", file.name, "holds", behind)
 
 
-def _heads(lake: Lake, settings: Settings, verify_signature: VerifySignature | None) -> Findings:
+def _heads(lake: Lake, settings: Settings, verify_signature: artefacts.CheckSignature | None) -> Findings:
     stored = list(heads(lake))
     before: Head | None = None
     for position, head in enumerate(stored, start=1):
@@ -140,7 +138,7 @@ def _recomputed(lake: Lake, leaf: Leaf) -> Leaf:
     return Leaf(leaf.stream, blinded_id(leaf.stream, rows[0][1]), leaf.length, rows[-1][1])
 
 
-def _signature_finding(subject: str, head: Head, verify_signature: VerifySignature | None) -> Finding:
+def _signature_finding(subject: str, head: Head, verify_signature: artefacts.CheckSignature | None) -> Finding:
     if verify_signature is None:
         return Finding("head signature", subject, "unprovable", "no certificate was given")
     try:

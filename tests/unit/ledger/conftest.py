@@ -74,11 +74,16 @@ def landed(commit: Commit, night: date, **changed: Any) -> None:
         [batch, FEED, night, *window, *said.values(), *fen.values()],
     )
     commit.execute("insert into control.window values (?, ?, ?, ?, ?, 'landed')", [FEED, *window, batch, night])
+    tables = ("landed.bank_txn", "quarantine.duplicate", "quarantine.record")
+    tracked = [file for table in tables for file in commit.track(table, batch)]
     body = {
         "batch_id": batch,
         "window": [day.isoformat() for day in window],
         "counts": counts,
         "fen": {"field": "amount_fen"} | fen,
+        "files_sha256": hashlib.sha256(
+            "".join(f"{file.path} {file.sha256}\n" for file in tracked).encode()
+        ).hexdigest(),
     }
     append(commit, stream=f"feed.{FEED}", kind="landed", business_date=night, body=body)
 
@@ -90,6 +95,7 @@ def package(commit: Commit, settings: Settings, night: date, sequence: int, prev
     (place / "part-0.cms").write_bytes(b"encrypted" * sequence)
     sha256 = hashlib.sha256((place / "part-0.cms").read_bytes()).hexdigest()
     (place / "manifest.json").write_text(json.dumps({"files": [{"name": "part-0.cms", "sha256": sha256}]}))
+    (place / "manifest.json.p7s").write_bytes(sign((place / "manifest.json").read_bytes()))
     manifest = hashlib.sha256((place / "manifest.json").read_bytes()).hexdigest()
     commit.execute(
         "insert into control.extract values ('bank_a_c1', 'bank_a', ?, ?, ?, ?, ?, ?, 2, 3, ?, 'published')",

@@ -91,6 +91,11 @@ FILES: dict[str, tuple[str, Damage]] = {
     "a bit in a package": ("package", lambda s, k: flip(only(s.outbox_dir, "part-0.cms"))),
     "a package part gone": ("package", lambda s, k: only(s.outbox_dir, "part-0.cms").unlink()),
     "a bit in a manifest": ("package", lambda s, k: flip(only(s.outbox_dir, "manifest.json"))),
+    "a bit in a manifest's signature": ("package", lambda s, k: flip(only(s.outbox_dir, "*.p7s"))),
+    "a manifest's signature gone": ("package", lambda s, k: only(s.outbox_dir, "*.p7s").unlink()),
+    "a file that no manifest names": (
+        "package", lambda s, k: only(s.outbox_dir, "manifest.json").with_name("more.cms").write_bytes(b""),
+    ),
     "a manifest gone": ("package", lambda s, k: only(s.outbox_dir, "manifest.json").unlink()),
     "a bit in the ledger's file": ("appended file", lambda s, k: flip(s.ledger_dir / "feed.bank_txn.jsonl")),
     "lines cut behind a head": (
@@ -128,6 +133,7 @@ TABLES: dict[str, tuple[str, str]] = {
     "an original": ("invariant 2", "update quarantine.duplicate set original_row_no = 99"),
     "a count": ("invariant 1", "update control.batch set landed = landed + 1, physical = physical + 1"),
     "what was declared": ("ledger entry", "update control.batch set fen_declared = fen_declared + 1"),
+    "a data file's hash": ("ledger entry", "update control.file set sha256 = repeat('0', 64)"),
     "a batch forgotten": ("invariant 7", "delete from control.batch where business_date = '2026-08-19'"),
     "a window forgotten": ("invariant 7", "delete from control.window where business_date = '2026-08-20'"),
     "a window widened": ("invariant 7", "update control.window set to_date = '2026-09-01'"),
@@ -163,6 +169,18 @@ def test_C12_lines_that_no_head_covers_may_lag_behind_the_table(settings: Settin
     report = verified(lake)
     assert report.ok, report.broken
     assert any("behind the table" in finding.detail for finding in report.findings)
+
+
+def test_C1_a_package_that_was_committed_and_not_yet_renamed_is_whole(settings: Settings, lake: Lake) -> None:
+    published = settings.outbox_dir / "bank_a" / "bank_a_c1-000002"
+    staged = settings.outbox_dir / ".staging" / published.name
+    staged.parent.mkdir()
+    published.rename(staged)
+    report = verified(lake)
+    assert report.ok, report.broken
+    assert any("not yet renamed" in finding.detail for finding in report.findings)
+    flip(staged / "part-0.cms")
+    assert [finding.check for finding in verified(lake).broken] == ["package"]
 
 
 def test_money_that_could_not_be_read_is_unprovable_and_not_passed(whole: Lake) -> None:
