@@ -2,8 +2,8 @@
 
 Promises: in memory, no file, no network, no other database; its settings, and those of its cursors, cannot be
           changed again; what spills is encrypted, in a folder of this process alone (0700), removed on close.
-Refuses:  to spill unencrypted: DuckDB encrypts what it writes only with the crypto of its httpfs extension; without
-          that wheel a batch that does not fit into memory_limit ends in a clean out-of-memory error.
+Refuses:  to spill unencrypted: DuckDB encrypts what it writes only with the crypto of its httpfs extension;
+          without that wheel a batch that does not fit into memory_limit ends in a clean out-of-memory error.
 Not here: the lake, which is never attached here.
 """
 

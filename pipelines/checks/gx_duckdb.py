@@ -39,6 +39,7 @@ from pipelines.errors import Bug
 RESULT_FORMAT = {"result_format": "SUMMARY", "partial_unexpected_count": 0}
 
 _lent: dict[str, duckdb.DuckDBPyConnection] = {}
+_borrowing: list[sa.Connection] = []  # to be closed before the owner closes what it lent
 
 
 class _Borrowed(duckdb_sqlalchemy.ConnectionWrapper):
@@ -60,7 +61,9 @@ class DuckDBEngine(SqlAlchemyExecutionEngine):
 
     @contextmanager
     def get_connection(self) -> Iterator[sa.Connection]:
-        self._connection = self._connection or self.engine.connect()
+        if not self._connection:
+            self._connection = self.engine.connect()
+            _borrowing.append(self._connection)
         yield self._connection
 
 
@@ -118,6 +121,8 @@ def validate(
         demanded = gx.ExpectationSuite(name=suite, expectations=list(expectations))
         result: ExpectationSuiteValidationResult = batch.validate(demanded, result_format=RESULT_FORMAT)
     finally:
+        while _borrowing:
+            _borrowing.pop().close()
         del _lent[address]
         _end_transaction(con)
     for one in result.results:

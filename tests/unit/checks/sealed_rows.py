@@ -48,6 +48,9 @@ LINE: Row = {
 }
 
 
+NOBODY = pa.table({"token": pa.array([], pa.binary(16))})
+
+
 def block(text: str) -> bytes:
     """Sixteen bytes that stand for a token."""
     return hashlib.blake2b(text.encode(), digest_size=16).digest()

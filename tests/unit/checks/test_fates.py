@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sealed_rows import BUSINESS_DATE, LINE, WINDOW_END, block, sealed
+from sealed_rows import BUSINESS_DATE, LINE, NOBODY, WINDOW_END, block, sealed
 
 from pipelines.checks import Bench
 from pipelines.contracts import Contract
@@ -19,7 +19,6 @@ from pipelines.settings import Settings
 
 BenchOf = Callable[..., Bench]
 BAD = {"completed_at": "2026-08-19T09:00:00+08:00"}
-NOBODY = pa.table({"token": pa.array([], pa.binary(16))})
 
 
 def reasons(bench: Bench) -> dict[int, list[str]]:
