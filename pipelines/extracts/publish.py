@@ -78,6 +78,7 @@ def extract(
     """Publish; fate "published" or "unchanged". Raises: Refused, KeyUnavailable, VerificationFailed, Usage."""
     terms = load(agreement, settings) if isinstance(agreement, str) else agreement
     _in_force(terms, business_date)
+    _decided(lake, terms, business_date)
     lake.files_intact([table for table in INPUTS if lake.has_table(table)])
     lake.ensure_table(DELETION_NOTICE)
     secrets = Secrets(settings, keyring)
@@ -99,6 +100,17 @@ def _in_force(agreement: Agreement, business_date: date) -> None:
             where=f"{agreement.id}, valid_from {agreement.valid_from}, valid_to {agreement.valid_to}",
             why="nothing leaves without an agreement in force",
             do="renew the agreement as a new version",
+        )
+
+
+def _decided(lake: Lake, agreement: Agreement, business_date: date) -> None:
+    """A night that was never decided has no rows, and an empty package would say that nobody applied."""
+    if not lake.rows("select 1 from control.build where step = 'decide' and business_date = ?", [business_date]):
+        raise Refused(
+            f"nothing was decided for {business_date}",
+            where=agreement.id,
+            why="an empty package would tell the recipient that it has no applicants",
+            do=f"sanche decide --date {business_date}",
         )
 
 

@@ -176,13 +176,12 @@ def _name_refs(found: list[dict[str, Any]], opener: Opener) -> None:
 def _made_here(
     row: dict[str, Any], token: bytes, agreement: Agreement, business_date: date, opener: Opener
 ) -> dict[str, Any]:
-    last_day = as_of(business_date) + timedelta(days=agreement.keep_days)
     return {
         "person_token": token.hex(),
         "key_version": opener.key_version,
         "identity_match": row["live_identity_match"],
         "consent_expires": shanghai_date(row["live_expires_at"]),
-        "delete_by": min(last_day, row.get("delete_by") or last_day),
+        "delete_by": row["delete_by"] or as_of(business_date) + timedelta(days=agreement.keep_days),
     }
 
 

@@ -59,17 +59,12 @@ def render(night: Night) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"yuan": yuan, "count": lambda number: f"{number:,}", "few": _few}
+    environment.filters |= {"yuan": yuan, "count": lambda number: f"{number:,}"}
     figures = {name: Markup(svg) for name, svg in all_figures(night).items()}  # escaped there
     style = Markup((HERE / "page.css").read_text())
     return environment.get_template("page.html.j2").render(
         night=night, figures=figures, style=style, outcomes=OUTCOMES, outcome_words=OUTCOME_WORDS, small=SMALL
     )
-
-
-def _few(persons: int) -> str:
-    """A count of persons; a small one is not told."""
-    return f"{persons:,}" if persons == 0 or persons >= SMALL else f"< {SMALL}"
 
 
 def _replace(target: Path, page: bytes) -> None:

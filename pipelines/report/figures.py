@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pipelines.report.night import OUTCOMES, SMALL, Night
+from pipelines.report.night import OUTCOMES, Night
 
 WIDTH = 1040
 INK, FAINT, GRID = "#1f2933", "#64748b", "#e2e8f0"
@@ -22,6 +22,8 @@ OUTCOME_COLOURS = {
     "REVIEW": "#d9a441",
     "INSUFFICIENT_DATA": "#a3b1c2",
     "INELIGIBLE": "#b4534b",
+    "PENDING": "#cbd5e1",
+    "UNAVAILABLE": "#e2d5c3",
 }
 OUTCOME_WORDS = {
     "ELIGIBLE": "eligible 符合",
@@ -29,6 +31,8 @@ OUTCOME_WORDS = {
     "REVIEW": "review 人工复核",
     "INSUFFICIENT_DATA": "insufficient data 数据不足",
     "INELIGIBLE": "not eligible 不符合",
+    "PENDING": "pending 待判定",
+    "UNAVAILABLE": "no data 无数据",
 }
 STATE_WORDS = {"missing": "did not arrive 未到", "held": "held 整批暂扣", "pulled": "not landed 未入库"}
 MOST_RULES = 12
@@ -128,16 +132,17 @@ def _rules(night: Night) -> str:
 
 
 def _outcomes(night: Night) -> str:
-    """A bar per product. An outcome of few persons is left out, and the total with it, which would tell it."""
+    """A bar per product, over the outcomes that are told."""
     rows: list[Row] = []
     for product, counts in sorted(night.outcomes.items()):
-        told = {outcome: counts[outcome] for outcome in OUTCOMES if counts.get(outcome, 0) >= SMALL}
+        told = {outcome: n for outcome, n in night.told(product).items() if n}
         total = sum(told.values())
         pieces = [_Piece(100 * n / total, OUTCOME_COLOURS[outcome], f"{n:,}") for outcome, n in told.items()]
         is_whole = total == sum(counts.values())
-        words = f"{total:,} persons 人" if is_whole else f"some below {SMALL} left out 部分略去"
+        words = f"{total:,} persons 人" if is_whole else "few persons left out 少数未列"
         rows.append((f"{product} {night.products.get(product, '')}", pieces, words))
-    key = [(OUTCOME_COLOURS[outcome], OUTCOME_WORDS[outcome]) for outcome in OUTCOMES]
+    present = {outcome for counts in night.outcomes.values() for outcome in counts}
+    key = [(OUTCOME_COLOURS[outcome], OUTCOME_WORDS[outcome]) for outcome in OUTCOMES if outcome in present]
     return _bars(rows, top=100.0, key=key, title="Decisions by product and outcome", height=34, gap=16)
 
 

@@ -22,7 +22,9 @@ from pipelines.settings import Settings
 SMALL = 5  # persons; a smaller cell, with date and product, may be somebody the reader knows
 MONTHS = 13
 TOP_REASONS = 8
-OUTCOMES = ("ELIGIBLE", "ELIGIBLE_WITH_CONDITIONS", "REVIEW", "INSUFFICIENT_DATA", "INELIGIBLE")
+OUTCOMES = (
+    "ELIGIBLE", "ELIGIBLE_WITH_CONDITIONS", "REVIEW", "INSUFFICIENT_DATA", "INELIGIBLE", "PENDING", "UNAVAILABLE",
+)  # fmt: skip
 
 FATE_WORDS = {
     "bad_check_digit": "the check digit is wrong 校验位不符",
@@ -186,6 +188,16 @@ class Night:
     packages: list[Package]
     head: dict[str, Any] | None
     faults: list[str] = field(default_factory=list)
+
+    def told(self, product: str) -> dict[str, int | None]:
+        """Persons by outcome; None = not told. One small cell alone would follow from the total of the package,
+        so the smallest other one is left out with it."""
+        counts = self.outcomes.get(product, {})
+        hidden = {outcome for outcome in OUTCOMES if 0 < counts.get(outcome, 0) < SMALL}
+        others = [outcome for outcome in OUTCOMES if counts.get(outcome, 0) >= SMALL]
+        if len(hidden) == 1 and others:
+            hidden.add(min(others, key=lambda outcome: counts[outcome]))
+        return {outcome: None if outcome in hidden else counts.get(outcome, 0) for outcome in OUTCOMES}
 
     @property
     def physical(self) -> int:

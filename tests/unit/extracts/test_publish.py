@@ -174,10 +174,17 @@ def test_outside_its_dates_an_agreement_moves_nothing(world: World) -> None:
     assert "valid_to" in caught.value.where
 
 
+def test_a_night_that_was_never_decided_is_not_published_as_empty(world: World) -> None:
+    with pytest.raises(Refused, match="nothing was decided"):
+        extract(BANK.id, settings=world.hub, lake=world.lake, keyring=world.keyring, business_date=NIGHT)
+
+
 def test_without_the_nights_signed_head_nothing_leaves(world: World) -> None:
     world.given("Wang")
     world.head(NIGHT - timedelta(days=1))
-    with pytest.raises(Refused):
+    with world.lake.commit(step="draw", business_date=NIGHT) as commit:
+        commit.execute("insert into control.build values ('decide', ?, 'by hand', 1)", [NIGHT])
+    with pytest.raises(Refused, match="no signed head"):
         extract(BANK.id, settings=world.hub, lake=world.lake, keyring=world.keyring, business_date=NIGHT)
     assert world.lake.query("select count(*) as n from control.extract")["n"].to_pylist() == [0]
     assert not list(world.hub.outbox_dir.glob("bank_a/*"))

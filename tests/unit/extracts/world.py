@@ -114,6 +114,7 @@ class World:
 
     def head(self, on: date = NIGHT) -> None:
         with self.lake.commit(step="draw", business_date=on) as commit:
+            commit.execute("insert into control.build values ('decide', ?, 'by hand', 1)", [on])
             ledger.append(commit, stream="decisions", kind="decided", business_date=on, body={"n": 1})
         ledger.close_head(self.lake, business_date=on, sign=cms_signer(self.hub, self.keyring))
 
