@@ -1,4 +1,4 @@
-"""Read one YAML file as plain data: mappings, lists, text, numbers, booleans, null. Nothing else.
+"""Read one YAML file as plain data: mappings, lists, text, numbers, dates, booleans, null. Nothing else.
 
 Promises: what is returned is exactly what a person reads in the file.
 Refuses:  object tags, anchors and aliases (bombs), duplicate keys, keys that are not text, several documents,
