@@ -2,7 +2,7 @@
 
 Promises: `result` and `result_sql` agree on every value, NULL, NaN and infinity included; UNKNOWN is never PASS
           unless the cell itself says that absence proves nothing.
-Refuses:  a test that is not of the small language below, or does not fit its feature's type (ValueError, with why).
+Refuses:  a test that is not of the small language below, or does not fit its feature's type (ValueError).
 Not here: what follows from a result (interpreter.py, compile.py).
 
 The language (a part of DMN's S-FEEL): `>= 12`  `< 0.6`  `= 3`  `[18..60]`  `true`  `false`  `in (a, b)`
@@ -74,7 +74,7 @@ class Cell:
         return float(bound) if bound is not None and self.is_double else bound
 
     def distance(self, value: Any) -> float:
-        """How far a value is from passing, relative to the bound it misses; 0 if it passes, 1 where no measure is."""
+        """How far from passing, relative to the bound that is missed; 0 if it passes, 1 where no measure is."""
         result = self.result(value)
         if result is Result.PASS:
             return 0.0

@@ -8,7 +8,7 @@ Not here: which applications there are, what stands from earlier nights (decide.
 from __future__ import annotations
 
 from pipelines.eligibility.cell import Cell
-from pipelines.eligibility.interpreter import LIMIT
+from pipelines.eligibility.interpreter import FEN_CEILING, LIMIT
 from pipelines.eligibility.product import DECLARATION, GATE, Product
 
 VERDICT_COLUMNS = (
@@ -39,7 +39,10 @@ measured as (select *, {self._measures()} from result),
 summed as (select *, {self._sums()} from measured),
 chosen as (select *, {self._choice()} from summed),
 decided as (select *, {self._outcome()} from chosen),
-final as (select *, {self._conditions()} as conditions_found from decided)
+listed as (select *, {self._conditions()} as conditions_found, {self._gate_reasons()} as gate_reasons,
+    {self._table_reasons()} as table_reasons from decided),
+joined as (select *, {self._joined_reasons()} as reasons_found from listed),
+final as (select *, list_transform(reasons_found, lambda x: x.code) as codes_found from joined)
 select {kept},
     case when outcome_found = 'ELIGIBLE' and len(conditions_found) > 0 then 'ELIGIBLE_WITH_CONDITIONS'
         else outcome_found end as outcome,
@@ -48,7 +51,7 @@ select {kept},
     case when outcome_found = 'ELIGIBLE' then {self._won("instalment")} end as max_instalment_fen,
     conditions_found as conditions,
     {self._grade()} as grade,
-    {self._reasons()} as reasons,
+    list_filter(reasons_found, lambda x, i: list_position(codes_found, x.code) = i) as reasons,
     {self._event()} as event,
     {self._trace()} as trace
 from final"""
@@ -90,13 +93,15 @@ from final"""
         if not limit:
             return "null::bigint", "null::bigint"
         terms = limit.rows[self._product.rows[i].name]
-        income, burden, dues = (f'"{name}"::hugeint' for name in (limit.income, limit.burden_income, limit.dues))
+        income, burden, dues = (
+            f'least("{name}", {FEN_CEILING})' for name in (limit.income, limit.burden_income, limit.dues)
+        )
         by_income = f"greatest({income}, 0) * {terms.multiple_bp} // 10000"
         room = f"greatest(greatest({burden}, 0) * {terms.ceiling_bp} // 10000 - {dues}, 0)"
         months, rate = limit.repay_months, limit.annual_rate_bp
         by_burden = f"{room} * {120_000 * months} // {120_000 + rate * months}"
         cap = limit.cap_fen if terms.cap_fen is None else min(limit.cap_fen, terms.cap_fen)
-        missing = f"{income} is null or {burden} is null or {dues} is null"
+        missing = " or ".join(f'"{name}" is null' for name in (limit.income, limit.burden_income, limit.dues))
         lowest = f"least({by_income}, {by_burden}, {cap})"
         return (
             f"case when not ({missing}) then ({lowest} // {limit.step_fen} * {limit.step_fen})::bigint end",
@@ -124,7 +129,7 @@ from final"""
 
     def _choice(self) -> str:
         limit = self._product.limit
-        enough = "true" if limit is None else "limit_{i} >= %d" % limit.minimum_fen
+        enough = "true" if limit is None else f"limit_{{i}} >= {limit.minimum_fen}"
         whens = " ".join(f"when r_{i} = 'PASS' and {enough.format(i=i)} then {i}" for i in self._rows)
         first = " ".join(f"when r_{i} = 'PASS' then {i}" for i in self._rows)
         return f"case {whens} end as winner, case {first} end as passing"
@@ -173,33 +178,34 @@ from final"""
         )  # fmt: skip
         return f"case {whens} else '' end" if whens else "''"
 
-    def _reasons(self) -> str:
+    def _gate_reasons(self) -> str:
         gate = ", ".join(
             f"case when g_{k} <> 'PASS' then {{later: (case when g_{k} = 'FAIL' then '{one.on_fail}' "
-            f"else 'INSUFFICIENT_DATA' end) <> gate_outcome, k: {k}, "
-            f"reason: {_reason(one.reason, GATE, one.cell.feature)}}} end"
+            f"else 'INSUFFICIENT_DATA' end) <> gate_outcome, n: {k + 1}}} end"
             for k, one in enumerate(self._product.gate)
         )
-        cells = ", ".join(self._cell_reason(i, j) for i, j, _ in self._cells())
-        parts = [
-            f"list_transform(list_sort(list_filter([{gate}], lambda x: x is not null)), lambda x: x.reason)",
-            self._limit_reason(),
-            f"list_transform(list_sort(list_filter([{cells}], lambda x: x is not null)), lambda x: x.reason)",
-            self._declared_reason(),
-        ]
-        joined = parts[0]
-        for part in parts[1:]:
-            joined = f"list_concat({joined}, {part})" if part else joined
-        codes = f"list_transform({joined}, lambda x: x.code)"
-        return f"list_filter({joined}, lambda x, i: list_position({codes}, x.code) = i)"
+        words = [_reason(one.reason, GATE, one.cell.feature) for one in self._product.gate]
+        return f"case when gate_outcome = '' then [] else {_sorted_reasons(gate, words)} end"
 
-    def _cell_reason(self, i: int, j: int) -> str:
-        column, row = self._product.columns[j], self._product.rows[i].name
+    def _table_reasons(self) -> str:
+        cells = ", ".join(self._cell_reason(n, i, j) for n, (i, j, _) in enumerate(self._cells(), 1))
+        rows, columns = self._product.rows, self._product.columns
+        words = [_reason(columns[j].reason, rows[i].name, columns[j].feature) for i, j, _ in self._cells()]
+        return f"case when winner is not null then [] else {_sorted_reasons(cells, words)} end"
+
+    def _joined_reasons(self) -> str:
+        joined = "gate_reasons"
+        for part in (self._limit_reason(), "table_reasons", self._declared_reason()):
+            joined = f"list_concat({joined}, {part})" if part else joined
+        return joined
+
+    def _cell_reason(self, n: int, i: int, j: int) -> str:
+        """Sorts by the row's distance, the row, the cell's distance, the column: n goes row by row."""
         return (
-            f"case when winner is null and (not beside_{i} or all_beside) and ("
+            f"case when (not beside_{i} or all_beside) and ("
             f"(table_outcome = 'INELIGIBLE' and c_{i}_{j} = 'FAIL') or "
             f"(table_outcome = 'INSUFFICIENT_DATA' and r_{i} = 'UNKNOWN' and c_{i}_{j} = 'UNKNOWN')) then "
-            f"{{q: q_{i}, i: {i}, d: d_{i}_{j}, j: {j}, reason: {_reason(column.reason, row, column.feature)}}} end"
+            f"{{q: q_{i}, i: {i}, d: d_{i}_{j}, n: {n}}} end"
         )
 
     def _limit_reason(self) -> str:
@@ -217,12 +223,11 @@ from final"""
         if not declared:
             return ""
         reason = _reason(declared.reason, DECLARATION, declared.orders)
-        return f"""case when outcome_found = 'ELIGIBLE' and coalesce("{declared.orders}" < 1, true) then [{reason}] else [] end"""
+        none = f'coalesce("{declared.orders}" < 1, true)'
+        return f"case when outcome_found = 'ELIGIBLE' and {none} then [{reason}] else [] end"
 
     def _trace(self) -> str:
-        found = [
-            _traced(GATE, gate.cell, f"g_{k}", gate.reason) for k, gate in enumerate(self._product.gate)
-        ]
+        found = [_traced(GATE, gate.cell, f"g_{k}", gate.reason) for k, gate in enumerate(self._product.gate)]
         for i, row in enumerate(self._product.rows):
             for j, cell in enumerate(row.cells):
                 if cell:
@@ -242,6 +247,12 @@ from final"""
                 f"""result: {_at_least(f'"{declared.orders}"', 1)}, reason_code: '{declared.reason}'}}"""
             )
         return f"list_filter([{', '.join(found)}], lambda t: t is not null)"
+
+
+def _sorted_reasons(listed: str, words: list[str]) -> str:
+    """Sort small keys, then look the words up by n: sorting the words themselves takes ten times as long."""
+    keys = f"list_sort(list_filter([{listed}], lambda x: x is not null))"
+    return f"list_transform({keys}, lambda x: [{', '.join(words)}][x.n])"
 
 
 def _reason(code: str, table_row: str, feature: str) -> str:

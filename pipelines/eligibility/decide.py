@@ -1,7 +1,7 @@
 """Decide a night: every agreement's products for every live application, in one commit.
 
-Promises: one row per live application and night, with all its reasons and a trace of every cell; run again with the
-          same inputs nothing is written; with other inputs only what differs, as a correction.
+Promises: one row per live application and night, with all its reasons and a trace of every cell; run again
+          with the same inputs nothing is written; with other inputs only what differs, as a correction.
 Refuses:  to decide on a date whose marts were not built (Refused).
 Not here: what a product says (schemas/products), what leaves (extracts/).
 """
@@ -199,6 +199,3 @@ def _store(commit: Commit, job: Job) -> dict[str, int]:
     )
     found = commit.execute(f"select outcome, count(*) from {rows} group by outcome order by outcome").fetchall()
     return {f"{job.agreement.id}.{outcome}": int(n) for outcome, n in found}
-
-
-

@@ -1,6 +1,6 @@
 """Why was this decided, and what would change it: one decision, cell by cell, in both languages.
 
-Promises: says what the decision rested on, not what would be decided now; where an earlier decision stands, says so.
+Promises: says what the decision rested on, not what would be decided now; says where an earlier one stands.
 Refuses:  a decision that is not there (BadInput), an ambiguous question (Usage).
 Not here: who may ask (subjects, cli).
 """
@@ -31,7 +31,7 @@ MARK = {"PASS": "ok", "FAIL": "no", "UNKNOWN": "??"}
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """decision: the row, dates as text. reasons: nearest first. cells: everything that was looked at, in table order."""
+    """decision: the row, dates as text. reasons: nearest first. cells: all that was looked at, in table order."""
 
     decision: dict[str, Any]
     reasons: list[dict[str, Any]]
@@ -66,14 +66,19 @@ class Explanation:
             lines += ["", *_reason_lines(nth, reason)]
         if self.reasons:
             lines += ["", f"申诉  {self.appeal_zh}", f"      {self.appeal_en}"]
-        return "\n".join(lines + ["", *self._cell_lines()]) + "\n"
+        return "\n".join([*lines, "", *self._cell_lines()]) + "\n"
 
     def _terms(self) -> str:
         said = self.decision
         if said["limit_fen"] is not None:
-            return f", row {said['tier']}, limit {_yuan(said['limit_fen'])}, at most {_yuan(said['max_instalment_fen'])} a month"
+            monthly = _yuan(said["max_instalment_fen"])
+            return f", row {said['tier']}, limit {_yuan(said['limit_fen'])}, at most {monthly} a month"
         if said["variant"]:
-            cover = f", cover {said['cover_from']} to {said['cover_to']}" if said["cover_from"] else ", no cover that day"
+            cover = (
+                f", cover {said['cover_from']} to {said['cover_to']}"
+                if said["cover_from"]
+                else ", no cover that day"
+            )
             return f", {said['variant']}, sum insured {_yuan(said['sum_insured_fen'])}{cover}"
         return ""
 
@@ -102,7 +107,7 @@ def explain(
     """The decision of that number, or the person's of that night. Raises BadInput, Usage."""
     row = _find(lake, business_date, decision_no, person_id, product)
     cells = lake.query(
-        f"select table_row, feature, value, threshold, result, reason_code from {tables.TRACE} where decision_no = ?",
+        f"select * exclude (decision_no) from {tables.TRACE} where decision_no = ?",
         [row["decision_no"]],
     ).to_pylist()
     rules = products_on(settings, row["business_date"]).get(row["product"])
@@ -163,7 +168,9 @@ def _notes(row: dict[str, Any], cells: list[dict[str, Any]], rules: Product | No
         )
     if row["outcome"] in ("PENDING", "UNAVAILABLE"):
         notes.append("no platform, bank or insurance office has told the hub anything about this person yet")
-    if row["outcome"] in OUTCOMES[:2] and any(_speaks_against(cell) for cell in cells if cell["table_row"] == GATE):
+    if row["outcome"] in OUTCOMES[:2] and any(
+        _speaks_against(cell) for cell in cells if cell["table_row"] == GATE
+    ):
         notes.append("the figures of this night alone would not carry it; the earlier decision stands")
     return notes
 
@@ -175,7 +182,11 @@ def _speaks_against(cell: dict[str, Any]) -> bool:
 def _conditions(row: dict[str, Any], rules: Product | None) -> list[dict[str, str]]:
     known = {condition.code: condition for condition in rules.conditions} if rules else {}
     return [
-        {"code": code, "zh": known[code].zh if code in known else "", "en": known[code].en if code in known else ""}
+        {
+            "code": code,
+            "zh": known[code].zh if code in known else "",
+            "en": known[code].en if code in known else "",
+        }
         for code in row["conditions"] or []
     ]
 

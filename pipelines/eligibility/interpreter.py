@@ -16,6 +16,9 @@ from pipelines.eligibility.cell import Cell, Result
 from pipelines.eligibility.product import DECLARATION, GATE, OUTCOMES, Limit, Product
 
 LIMIT = "limit_fen"
+FEN_CEILING = (
+    10**12
+)  # ten thousand million yuan: more is no month's income, and 64 bits hold every product below it
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +153,11 @@ class _Table:
 
     def _limit(self, index: int) -> tuple[int | None, int | None] | None:
         """(limit, largest instalment) of a row; None for a product without a limit."""
-        return limit_of(self._product.limit, self._product.rows[index].name, self._row) if self._product.limit else None
+        return (
+            limit_of(self._product.limit, self._product.rows[index].name, self._row)
+            if self._product.limit
+            else None
+        )
 
     def _limit_reason(self, passing: list[int]) -> tuple[Reason, ...]:
         if not passing or not self._product.limit:
@@ -204,6 +211,7 @@ def limit_of(limit: Limit, row: str, values: Mapping[str, Any]) -> tuple[int | N
     income, burden_income, dues = (values.get(name) for name in (limit.income, limit.burden_income, limit.dues))
     if income is None or burden_income is None or dues is None:
         return None, None
+    income, burden_income, dues = (min(value, FEN_CEILING) for value in (income, burden_income, dues))
     terms = limit.rows[row]
     by_income = max(income, 0) * terms.multiple_bp // 10_000
     room = max(max(burden_income, 0) * terms.ceiling_bp // 10_000 - dues, 0)

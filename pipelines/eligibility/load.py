@@ -1,7 +1,7 @@
 """Read schemas/products into products, strictly.
 
 Promises: what a file says is what decides; a parameter that is named must have a value on the date asked for.
-Refuses:  anything that is not understood to the last key (ContractBroken); two versions of one product on one date.
+Refuses:  whatever is not understood to the last key (ContractBroken); two versions of a product on one date.
 Not here: the meaning of a cell (cell.py); checks over all rows for gaps.
 """
 
@@ -18,8 +18,18 @@ from pipelines.contracts import read_yaml
 from pipelines.eligibility import cell as cells
 from pipelines.eligibility.cell import Cell, Result
 from pipelines.eligibility.product import (
-    CONTEXT, GATE, Column, Condition, Declaration, GateCell, Limit, Product, ReasonText, Row, RowLimit,
-)  # fmt: skip
+    CONTEXT,
+    GATE,
+    Column,
+    Condition,
+    Declaration,
+    GateCell,
+    Limit,
+    Product,
+    ReasonText,
+    Row,
+    RowLimit,
+)
 from pipelines.eligibility.reader import Reader
 from pipelines.errors import ContractBroken
 from pipelines.settings import Settings
@@ -28,6 +38,9 @@ SOURCES = ("platform", "bank", "social_insurance")
 EVENTS = ("", "IDENTITY", "CONSENT")
 BAD = ("REVIEW", "INSUFFICIENT_DATA", "INELIGIBLE")
 FEN = 100  # a yuan
+# Never an input: protected attributes (DOMAIN D2), and what only names or dates a row. Age has a place of its own
+# (`ages`, with its ground).
+FORBIDDEN = frozenset({"gender", "birth_date", "region", "person_id", "as_of", "known_at", "feature_version"})
 _REASON = re.compile(r"R\d{3}")
 _PARAMETER = re.compile(r"\$([a-z_]+)\.([a-z_]+)")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]{0,40}")
@@ -142,11 +155,15 @@ class _Builder:
         self._check_reasons(made)
         return made
 
-    def _cell(self, reader: Reader, key: str, feature: str, text: Any, absent: Result = Result.UNKNOWN) -> Cell | None:
+    def _cell(
+        self, reader: Reader, key: str, feature: str, text: Any, absent: Result = Result.UNKNOWN
+    ) -> Cell | None:
         if not isinstance(text, str):
             reader.broken(key, 'is a test in quotes, such as ">= 12"')
         if feature not in self._types:
             reader.broken(key, f"no feature is called {feature}; schemas/marts/features.odcs.yaml lists them")
+        if feature in FORBIDDEN or (feature == "age_years" and reader.file != self._gate_doc.file):
+            reader.broken(key, f"{feature} may not decide; an age range belongs to `ages`, with its ground")
         try:
             return cells.parse(
                 self._filled(text, reader, key), feature=feature, feature_type=self._types[feature], absent=absent
@@ -179,7 +196,7 @@ class _Builder:
         self._gate_doc.text("version")
         self._gate_doc.one_of("hit_policy", ("COLLECT",))
         found, listed = [], self._gate_doc.inner("cells")
-        for name in listed.keys():  # noqa: SIM118 (a Reader is no dict)
+        for name in listed.names():
             said = listed.inner(name)
             absent = Result.PASS if said.one_of("absence", ("", "PASS"), "") == "PASS" else Result.UNKNOWN
             feature, test, reason = said.text("feature"), said.text("test"), said.text("reason")
@@ -206,17 +223,19 @@ class _Builder:
 
     def _columns(self, said: Reader) -> tuple[Column, ...]:
         found = []
-        for feature in said.keys():  # noqa: SIM118
+        for feature in said.names():
             column = said.inner(feature)
             found.append(
-                Column(feature, self._reason(column, "reason"), column.one_of("role", ("test", "selector"), "test"))
+                Column(
+                    feature, self._reason(column, "reason"), column.one_of("role", ("test", "selector"), "test")
+                )
             )
             column.close()
         return tuple(found)
 
     def _rows(self, said: Reader, columns: tuple[Column, ...], hit_policy: str) -> tuple[Row, ...]:
         rows = []
-        for name in said.keys():  # noqa: SIM118
+        for name in said.names():
             texts = said.take(name)
             if not _NAME.fullmatch(name):
                 said.broken(name, "is no name for a row")
@@ -306,7 +325,7 @@ class _Builder:
         return feature
 
     def _grades(self, said: Reader) -> tuple[tuple[str, tuple[Cell, ...]], ...]:
-        found = tuple((grade, self._tests(said.inner(grade))) for grade in said.keys())  # noqa: SIM118
+        found = tuple((grade, self._tests(said.inner(grade))) for grade in said.names())
         if not found or found[-1][1]:
             said.broken("", "end with a grade that asks nothing, for everybody else")
         return found
@@ -314,7 +333,7 @@ class _Builder:
     def _tests(self, said: Reader) -> tuple[Cell, ...]:
         """Tests by feature; as a mapping {test, absence: PASS} where absence proves nothing."""
         tests = []
-        for name in said.keys():  # noqa: SIM118
+        for name in said.names():
             value, absent = said.take(name), Result.UNKNOWN
             if isinstance(value, dict):
                 one = Reader(value, file=said.file, at=f"{said.at}.{name}")
@@ -326,7 +345,7 @@ class _Builder:
 
     def _conditions(self, said: Reader) -> tuple[Condition, ...]:
         found = []
-        for code in said.keys():  # noqa: SIM118
+        for code in said.names():
             one = said.inner(code)
             found.append(
                 Condition(
@@ -342,7 +361,7 @@ class _Builder:
 
     def _reasons(self, said: Reader) -> dict[str, ReasonText]:
         found = {}
-        for code in said.keys():  # noqa: SIM118
+        for code in said.names():
             one = said.inner(code)
             words = {key: one.text(key) for key in ReasonText.__slots__ if key != "code"}
             one.close()
@@ -364,7 +383,9 @@ def _refuse_overlap(rows: list[Row], said: Reader) -> None:
         for second in rows[index + 1 :]:
             pairs = zip(first.cells, second.cells, strict=True)
             if not any(mine and theirs and mine.excludes(theirs) for mine, theirs in pairs):
-                said.broken(f"{first.name}, {second.name}", "may both pass: a UNIQUE table needs a column that parts them")
+                said.broken(
+                    f"{first.name}, {second.name}", "may both pass: a UNIQUE table needs a column that parts them"
+                )
 
 
 def _plain(document: Any) -> Any:

@@ -1,7 +1,7 @@
 """One agreement's product over its live applications, as SQL: verdict, what stands from before, reasons in words.
 
-Promises: better at once, worse at expiry or on a hard event (consent, identity, death); each live application has one
-          row; everything in a row follows from the night's features, the consent and the decision before.
+Promises: better at once, worse at expiry or on a hard event (consent, identity, death); each live application has
+          one row; everything in a row follows from the night's features, the consent and the decision before.
 Not here: fingerprints, commits and the ledger (decide.py); cells (compile.py).
 """
 
@@ -74,7 +74,9 @@ def fresh_sql(product: Product, source: str, *, as_of: date) -> str:
         "has_features", "payout_cycle", "payout_dom_mode", _source_as_of(product, as_of), _feature_hash(product),
         *_declared(product),
     )  # fmt: skip
-    waits = f"case when granted_on + {product.pending_days} >= date '{as_of}' then 'PENDING' else 'UNAVAILABLE' end"
+    waits = (
+        f"case when granted_on + {product.pending_days} >= date '{as_of}' then 'PENDING' else 'UNAVAILABLE' end"
+    )
     return f"""
 select * replace (
     case when has_features then outcome else {waits} end as outcome,
@@ -187,20 +189,13 @@ def _compare(product: Product) -> tuple[str, str]:
     order = list(OUTCOMES) + list(UNDECIDED)
     rows = [row.name for row in product.rows]
 
-    def rank(side: str) -> tuple[str, str, str]:
-        return (
-            f"list_position({order}, {side}.outcome)",
-            f"-coalesce({side}.limit_fen, 0)",
-            f"coalesce(list_position({rows}, {side}.tier), 99)",
-        )
+    def rank(side: str) -> str:
+        parts = [f"list_position({order}, {side}.outcome)"]
+        if product.limit:  # two rows of an insurance are two cases, not two grades
+            parts += [f"-coalesce({side}.limit_fen, 0)", f"coalesce(list_position({rows}, {side}.tier), 99)"]
+        return f"row({', '.join(parts)})"
 
-    mine, theirs = rank("f"), rank("p")
-    if not product.limit:  # two rows of an insurance are two cases, not two grades
-        mine, theirs = mine[:1], theirs[:1]
-    return (
-        f"row({', '.join(mine)}) > row({', '.join(theirs)})",
-        f"row({', '.join(mine)}) = row({', '.join(theirs)})",
-    )
+    return f"{rank('f')} > {rank('p')}", f"{rank('f')} = {rank('p')}"
 
 
 def _reason_list(product: Product) -> str:
@@ -229,9 +224,8 @@ def _cover(product: Product, business_date: date) -> str:
     variant = f"case variant_flag when true then '{said.variant_true}' when false then '{said.variant_false}' end"
     sums = " ".join(f"when '{name}' then {fen}" for name, fen in said.sum_insured_fen.items())
     rate = said.premium_milli_yuan
-    premium = (
-        f"'orders=' || orders_day || ';milli_yuan_per_order={rate};premium_fen=' || (orders_day * {rate} + 5) // 10"
-    )
+    fen = f"(orders_day * {rate} + 5) // 10"  # rounded half up
+    premium = f"'orders=' || orders_day || ';milli_yuan_per_order={rate};premium_fen=' || {fen}"
     return f"""case when {worked} then timestamptz '{begins}' end as cover_from,
     case when {worked} then timestamptz '{ends}' end as cover_to,
     case when is_eligible then {variant} end as variant,
@@ -246,7 +240,10 @@ def reasons_sql(tonight: str, words: str, product: Product) -> str:
     shown = """case when value is null then null
         when feature like '%\\_fen' escape '\\' then printf('%.2f', value::double / 100)
         when value = 'true' then {yes} when value = 'false' then {no} else value end"""
-    zh = shown.format(yes="'是'", no="'否'") + " || case when feature like '%\\_fen' escape '\\' then ' 元' else '' end"
+    zh = (
+        shown.format(yes="'是'", no="'否'")
+        + " || case when feature like '%\\_fen' escape '\\' then ' 元' else '' end"
+    )
     en = shown.format(yes="'yes'", no="'no'")
     en += " || case when feature like '%\\_fen' escape '\\' then ' yuan' else '' end"
     return f"""

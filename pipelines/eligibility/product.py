@@ -1,7 +1,7 @@
 """A product as data: who may have it, how much, under which conditions, and in which words it is told.
 
-Promises: a product that loads is complete: every feature exists and fits its test, every reason has its words, every
-          number is in the file or a dated parameter; `rule_hash` changes when anything that decides changes.
+Promises: a product that loads is complete: every feature exists and fits its test, every reason has its words,
+          every number is in the file or a dated parameter; `rule_hash` changes when anything that decides changes.
 Refuses:  unknown keys, features, tests, reasons and rows (ContractBroken, with file and key).
 Not here: reading the files (load.py), deciding (interpreter.py, compile.py).
 """
@@ -74,7 +74,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class RowLimit:
-    """multiple_bp: of the income basis. ceiling_bp: of the burden basis, from the row's own cell. cap_fen: or None."""
+    """multiple_bp: of the income. ceiling_bp: of the burden income, from the row's own cell. cap_fen: or None."""
 
     multiple_bp: int
     ceiling_bp: int
@@ -161,7 +161,7 @@ class Product:
 
     @property
     def rule_hash(self) -> str:
-        """SHA-256 of everything that decides: product, gate, parameters. Words count too: they are what is told."""
+        """SHA-256 of everything that decides: product, gate, parameters; the words too, for they are told."""
         return hashlib.sha256(rfc8785.dumps(dict(self.said))).hexdigest()
 
     @property

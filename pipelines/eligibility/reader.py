@@ -42,7 +42,8 @@ class Reader:
             self.broken(key, "is missing")
         return default
 
-    def keys(self) -> list[str]:
+    def names(self) -> list[str]:
+        """The keys not taken yet, in the file's order."""
         return list(self._left)
 
     def close(self) -> None:

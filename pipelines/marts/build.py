@@ -1,7 +1,7 @@
 """Build all marts of a business date from what has landed, in one commit.
 
-Promises: same batches, same definitions, same date: nothing is written again (fate `unchanged`); person ids are kept
-          for ever and only new ones are added; features of every date stay, the other marts show the newest date.
+Promises: same batches, same definitions, same date: nothing is written again (fate `unchanged`); person ids are
+          kept for ever and only new ones are added; features of every date stay, other marts show the newest date.
 Refuses:  to look past the business date; to mix two snapshots of the lake.
 Not here: what a mart says (sql/), decisions (eligibility/).
 """
@@ -54,7 +54,7 @@ def build(*, settings: Settings, lake: Lake, business_date: date) -> Receipt:
 
 @contextmanager
 def _reading(lake: Lake) -> Iterator[duckdb.DuckDBPyConnection]:
-    """One transaction over the lake, so that every table is read at one snapshot; scratch tables live in memory."""
+    """One transaction, so that every table of the lake is read at one snapshot; scratch tables are in memory."""
     con = lake.con
     with door("building the marts"):
         con.execute(f"attach if not exists ':memory:' as {SCRATCH}")
@@ -81,7 +81,7 @@ def _fingerprint(lake: Lake, settings: Settings, business_date: date) -> str:
         name: hashlib.sha256((settings.schemas / "reference" / name).read_bytes()).hexdigest()
         for name, _ in derive.REFERENCE.values()
     }
-    said = {
+    said: dict[str, Any] = {
         "batches": [[feed, batch, int(rows)] for feed, batch, rows in batches],
         "sql": sql_files.fingerprint(),
         "feature_version": derive.FEATURE_VERSION,
@@ -114,30 +114,30 @@ def _history_from(lake: Lake) -> date | None:
 
 def _prepare(con: duckdb.DuckDBPyConnection, lake: Lake, settings: Settings) -> None:
     """Views of the landed tables (an empty table where a feed has never landed), reference, known persons."""
-    contracts = load_all(settings)
+    feeds = sql_files.landed_tables(sql_files.all_files())
+    silent = [feed for feed in feeds if not lake.has_table(f"landed.{feed}")]
+    contracts = load_all(settings) if silent else {}  # reading them takes half a second; most nights need none
     for schema in ("landed", "stage", "marts"):
         con.execute(f"drop schema if exists {SCRATCH}.{schema} cascade; create schema {SCRATCH}.{schema}")
-    for feed in sql_files.landed_tables(sql_files.all_files()):
-        if feed not in contracts:
+    for feed in feeds:
+        if feed not in silent:
+            con.execute(f"create view {SCRATCH}.landed.{feed} as select * from lake.landed.{feed}")
+        elif feed in contracts:
+            con.execute(contracts[feed].landed_ddl(f"{SCRATCH}.landed.{feed}"))
+        else:
             raise ContractBroken(
                 f"the marts read a feed called {feed}",
                 where=str(settings.schemas / "feeds"),
                 why="no contract says what its columns are",
                 do=f"add {feed}.odcs.yaml, or change the SQL in marts/sql",
             )
-        if lake.has_table(f"landed.{feed}"):
-            con.execute(f"create view {SCRATCH}.landed.{feed} as select * from lake.landed.{feed}")
-        else:
-            con.execute(contracts[feed].landed_ddl(f"{SCRATCH}.landed.{feed}"))
     derive.load_reference(con, settings.schemas)
     con.execute(f"create table {SCRATCH}.{derive.PERSON_KEY} ({derive.PERSON_KEY_DDL})")
     if lake.has_table(PERSON_KEY):
         con.execute(f"insert into {SCRATCH}.{derive.PERSON_KEY} select * from lake.{PERSON_KEY}")
 
 
-def _commit(
-    lake: Lake, business_date: date, fingerprint: str, minted: list[Any], *, is_newest: bool
-) -> Receipt:
+def _commit(lake: Lake, business_date: date, fingerprint: str, minted: list[Any], *, is_newest: bool) -> Receipt:
     counts: dict[str, int] = {"persons_new": len(minted)}
     with lake.commit(step=STEP, business_date=business_date) as commit:
         # person_key is what cannot be derived again: random ids, added to, never rewritten.

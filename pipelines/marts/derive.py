@@ -1,7 +1,7 @@
 """Run the SQL files on a connection that holds `landed.*`, and leave `stage.*` and `marts.*` there.
 
-Promises: the same landed rows, dates, reference and person ids give the same rows in the same order; nothing is read
-          that became known after `known_at`.
+Promises: the same landed rows, dates, reference and person ids give the same rows in the same order; nothing is
+          read that became known after `known_at`.
 Refuses:  a value in an error.
 Not here: where landed rows come from and where marts go (build.py).
 """
@@ -24,22 +24,28 @@ from pipelines.marts import sql_files
 FEATURE_VERSION = "1"
 PERSON_KEY = "stage.person_key"
 MADE_IN_PYTHON = {PERSON_KEY: "stage.identifier"}
-PERSON_KEY_DDL = "id_token uuid not null, person_id uuid not null, first_known_on date not null, method varchar not null"
+PERSON_KEY_DDL = (
+    "id_token uuid not null, person_id uuid not null, first_known_on date not null, method varchar not null"
+)
 
 # What the SQL may rely on in reference.*: columns and types of the CSV files.
 REFERENCE = {
-    "platform": ("platform.csv", "platform_code varchar, name_zh varchar, sector varchar, uscc varchar, payer_uscc varchar"),
+    "platform": (
+        "platform.csv",
+        "platform_code varchar, name_zh varchar, sector varchar, uscc varchar, payer_uscc varchar",
+    ),
     "parameter": (
         "parameters.csv",
-        "parameter varchar, key varchar, value bigint, unit varchar, valid_from date, valid_to date, reference varchar",
+        "parameter varchar, key varchar, value bigint, unit varchar, valid_from date, valid_to date, "
+        "reference varchar",
     ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Night:
-    """known_at: knowledge cut, a business date. as_of: D, the day after. history_from: first day that the first load
-    of the platforms shows in full (NULL: not known). link_known_at: knowledge cut of person_link."""
+    """known_at: knowledge cut, a business date. as_of: D, the day after. link_known_at: that of person_link.
+    history_from: first day that the platforms' first load shows in full (NULL: not known)."""
 
     known_at: date
     as_of: date
@@ -70,7 +76,9 @@ def load_reference(con: duckdb.DuckDBPyConnection, schemas: Path) -> None:
                 raise ValueError
             con.execute(f"create or replace table reference.{table} ({ddl})")
             if len(rows) > 1:
-                con.executemany(f"insert into reference.{table} values ({', '.join('?' * len(columns))})", rows[1:])
+                con.executemany(
+                    f"insert into reference.{table} values ({', '.join('?' * len(columns))})", rows[1:]
+                )
         except (OSError, ValueError, csv.Error, duckdb.Error):
             raise ContractBroken(
                 f"{name} is not the reference table that the marts read",
@@ -81,8 +89,10 @@ def load_reference(con: duckdb.DuckDBPyConnection, schemas: Path) -> None:
 
 
 def derive(con: duckdb.DuckDBPyConnection, night: Night) -> list[tuple[UUID, UUID, date, str]]:
-    """Make every table of the night. The schemas landed, reference, stage and marts are there, and stage.person_key
-    with the persons known so far. Returns the rows that were added to stage.person_key."""
+    """Make every table of the night; returns the rows that were added to stage.person_key.
+
+    There are already: schemas landed, reference, stage, marts, and stage.person_key with the persons known so far.
+    """
     files = sql_files.all_files()
     by_table = {file.table: file for file in files}
     minted: list[tuple[UUID, UUID, date, str]] = []
@@ -95,12 +105,14 @@ def derive(con: duckdb.DuckDBPyConnection, night: Night) -> list[tuple[UUID, UUI
             con.execute(f"create or replace table {table} as {file.text}", night.parameters(file.parameters))
         except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException) as error:
             # These speak of names, never of values.
-            raise Bug(f"the SQL of {table} does not fit the landed tables", why=str(error).split("\n", 1)[0]) from None
+            raise Bug(
+                f"the SQL of {table} does not fit the landed tables", why=str(error).split("\n", 1)[0]
+            ) from None
     return minted
 
 
 def mint_persons(con: duckdb.DuckDBPyConnection) -> list[tuple[UUID, UUID, date, str]]:
-    """Give every identifier token without a person one: 128 random bits, or those of the token that it corrects."""
+    """Give every identifier token a person: 128 random bits, or the person of the token that it corrects."""
     fresh = con.execute(
         f"""select identifier.id_token, identifier.first_known_on, identifier.inherits_from
         from stage.identifier as identifier

@@ -1,7 +1,7 @@
 """The mart's SQL files: which table each makes, what it reads, in which order they run.
 
-Promises: one file, one table, named by the file (`marts.income_month.sql`); order follows from the references, found
-          by sqlglot, so nobody keeps a list.
+Promises: one file, one table, named by the file (`marts.income_month.sql`); order follows from the references,
+          found by sqlglot, so nobody keeps a list.
 Refuses:  a file that is not one SELECT, that reads a table nobody makes, or a cycle (Bug: these files are ours).
 Not here: running them (derive.py).
 """
@@ -25,7 +25,7 @@ GIVEN_SCHEMAS = frozenset({"landed", "reference"})  # read, never made here
 
 @dataclass(frozen=True, slots=True)
 class SqlFile:
-    """table: `stage.x` (this night's scratch) or `marts.x` (kept). reads: tables. parameters: names without `$`."""
+    """table: `stage.x` (this night's scratch) or `marts.x` (kept). reads: tables. parameters: without `$`."""
 
     table: str
     text: str
@@ -61,7 +61,7 @@ def all_files() -> tuple[SqlFile, ...]:
 
 
 def in_order(files: tuple[SqlFile, ...], *, made_elsewhere: dict[str, str]) -> list[str]:
-    """Table names, each after what it reads. made_elsewhere: table -> the one table that it is made from (Python)."""
+    """Table names, each after what it reads. made_elsewhere: table made in Python -> the table it needs."""
     by_table = {file.table: file for file in files}
     needs = {table: {source} for table, source in made_elsewhere.items()}
     for file in files:

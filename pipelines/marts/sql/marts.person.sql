@@ -1,5 +1,5 @@
 -- marts.person: one row per person whom some source knows at $known_at
--- from: marts.person_link, stage.link, stage.account, stage.settlement, stage.activity_share,
+-- from: stage.link, stage.person_key, stage.account, stage.settlement, stage.activity_share,
 --       landed.si_person as known at $known_at
 -- note: conflicts are said, not resolved: two numbers for one person, two names, an account that several people
 --       use. NULL means no evidence: person_status without a social-insurance record, shared_account without a flag.

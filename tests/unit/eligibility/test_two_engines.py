@@ -22,20 +22,48 @@ from pipelines.settings import Settings
 TYPES = feature_types(Settings())
 PRODUCTS = products_on(Settings(), date(2026, 8, 19))
 ARROW = {
-    "integer": pa.int32(), "bigint": pa.int64(), "double": pa.float64(), "boolean": pa.bool_(), "text": pa.string(),
-}  # fmt: skip
+    "integer": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
+    "boolean": pa.bool_(),
+    "text": pa.string(),
+}
 
 
 GOOD: dict[str, Any] = {
-    "id_verdict": "ok", "person_status": "normal", "age_years": 35, "is_deceased": False, "consent_live": True,
-    "guardian_ok": True, "occupation_main": "courier", "is_target_active": True, "id_conflict": False,
-    "name_conflict": False, "shared_account": False, "freshness_days_platform": 0, "freshness_days_bank": 1,
-    "freshness_days_si": 3, "tenure_cont_months": 14, "active_days_90": 70, "recency_days": 1, "inflow_months_12": 12,
-    "inc_cv_6": 0.2, "dsr_p25": 0.1, "disp_low3_12_fen": 400_000, "disp_p25_12_fen": 450_000, "loan_pay_m_fen": 45_000,
-    "payout_match_rate_90": 0.95, "cash_share_90": 0.0, "vehicle_on_record": True, "vehicle_needs_licence": False,
-    "licence_days_left": 400, "occ_injury_in_force": True, "occ_injury_cover_ratio_90": 0.95, "orders_day": 20,
+    "id_verdict": "ok",
+    "person_status": "normal",
+    "age_years": 35,
+    "is_deceased": False,
+    "consent_live": True,
+    "guardian_ok": True,
+    "occupation_main": "courier",
+    "is_target_active": True,
+    "id_conflict": False,
+    "name_conflict": False,
+    "shared_account": False,
+    "freshness_days_platform": 0,
+    "freshness_days_bank": 1,
+    "freshness_days_si": 3,
+    "tenure_cont_months": 14,
+    "active_days_90": 70,
+    "recency_days": 1,
+    "inflow_months_12": 12,
+    "inc_cv_6": 0.2,
+    "dsr_p25": 0.1,
+    "disp_low3_12_fen": 400_000,
+    "disp_p25_12_fen": 450_000,
+    "loan_pay_m_fen": 45_000,
+    "payout_match_rate_90": 0.95,
+    "cash_share_90": 0.0,
+    "vehicle_on_record": True,
+    "vehicle_needs_licence": False,
+    "licence_days_left": 400,
+    "occ_injury_in_force": True,
+    "occ_injury_cover_ratio_90": 0.95,
+    "orders_day": 20,
     "vehicle_main": "ebike",
-}  # fmt: skip
+}
 
 
 def cells_of(product: Product) -> list[Cell]:
@@ -76,7 +104,9 @@ def by_sql(product: Product, people: list[dict[str, Any]]) -> list[dict[str, Any
     table = pa.Table.from_pylist([{"n": n, **person} for n, person in enumerate(people)], schema)
     con = duckdb.connect()
     con.register("people", table)
-    answer = con.execute(f"select * from ({verdict_sql(product, 'people', keep=('n',))}) order by n").to_arrow_table()
+    answer = con.execute(
+        f"select * from ({verdict_sql(product, 'people', keep=('n',))}) order by n"
+    ).to_arrow_table()
     return answer.to_pylist()
 
 
@@ -127,7 +157,9 @@ def test_who_is_not_eligible_is_told_why_and_nothing_unknown_is_eligible(product
                 assert verdict.reasons, person
                 assert verdict.tier is None and verdict.limit_fen is None
             else:
-                assert all(person[gate.cell.feature] is not None or gate.cell.absent == "PASS" for gate in product.gate)
+                assert all(
+                    person[gate.cell.feature] is not None or gate.cell.absent == "PASS" for gate in product.gate
+                )
             assert len(set(verdict.reason_codes)) == len(verdict.reason_codes)
             assert set(verdict.reason_codes) <= product.reasons.keys()
 

@@ -22,52 +22,114 @@ SETTINGS = Settings()
 CONTRACTS = load_all(SETTINGS)
 FEEDS = tuple(sorted(CONTRACTS))
 SHORT = {
-    "platform": "platform_code", "worker": "platform_worker_id", "order": "order_id", "line": "line_id",
-    "settlement": "settlement_id", "bank": "bank_code", "account": "account_no", "txn": "txn_id", "loan": "loan_id",
-    "month": "contribution_month", "payee": "payee_account_no", "counterparty": "counterparty_account_no",
-    "payer": "counterparty_uscc", "version": "source_updated_at", "vehicle": "vehicle_no",
-}  # fmt: skip
+    "platform": "platform_code",
+    "worker": "platform_worker_id",
+    "order": "order_id",
+    "line": "line_id",
+    "settlement": "settlement_id",
+    "bank": "bank_code",
+    "account": "account_no",
+    "txn": "txn_id",
+    "loan": "loan_id",
+    "month": "contribution_month",
+    "payee": "payee_account_no",
+    "counterparty": "counterparty_account_no",
+    "payer": "counterparty_uscc",
+    "version": "source_updated_at",
+    "vehicle": "vehicle_no",
+}
 PERSON = {"bank_account": "holder_id_no", "bank_obligation": "borrower_id_no", "consent": "person_id_no"}
 NAME = {"bank_account": "holder_name", "consent": "person_name"}
 DEFAULTS: dict[str, dict[str, str]] = {
     "platform_worker": {
-        "platform_code": "food01", "platform_worker_id": "W1", "id_no": "Wang", "name": "", "id_type": "resident_id",
-        "occupation_kind": "instant_delivery", "registered_region": "430102", "registered_at": "2024-01-01 09:00",
+        "platform_code": "food01",
+        "platform_worker_id": "W1",
+        "id_no": "Wang",
+        "name": "",
+        "id_type": "resident_id",
+        "occupation_kind": "instant_delivery",
+        "registered_region": "430102",
+        "registered_at": "2024-01-01 09:00",
         "account_status": "active",
     },
     "platform_order": {
-        "platform_code": "food01", "platform_worker_id": "W1", "segment_no": "0000", "sector": "instant_delivery",
-        "region_code": "430102", "status": "completed", "task_count": "1",
+        "platform_code": "food01",
+        "platform_worker_id": "W1",
+        "segment_no": "0000",
+        "sector": "instant_delivery",
+        "region_code": "430102",
+        "status": "completed",
+        "task_count": "1",
     },
     "platform_earning_line": {"platform_code": "food01", "platform_worker_id": "W1", "line_type": "base_pay"},
     "platform_settlement": {
-        "platform_code": "food01", "platform_worker_id": "W1", "cycle": "weekly", "status": "paid", "gross_fen": "0",
-        "deductions_fen": "0", "pay_channel": "bank",
+        "platform_code": "food01",
+        "platform_worker_id": "W1",
+        "cycle": "weekly",
+        "status": "paid",
+        "gross_fen": "0",
+        "deductions_fen": "0",
+        "pay_channel": "bank",
     },
-    "platform_vehicle": {"platform_code": "food01", "platform_worker_id": "W1", "vehicle_type": "ebike", "state": "active"},
+    "platform_vehicle": {
+        "platform_code": "food01",
+        "platform_worker_id": "W1",
+        "vehicle_type": "ebike",
+        "state": "active",
+    },
     "platform_credential": {
-        "platform_code": "food01", "platform_worker_id": "W1", "status": "valid", "valid_from": "2020-01-01",
+        "platform_code": "food01",
+        "platform_worker_id": "W1",
+        "status": "valid",
+        "valid_from": "2020-01-01",
     },
     "si_person": {"person_status": "normal", "si_region": "430100"},
     "si_contribution_month": {
-        "scheme": "emp_pension", "pay_kind": "normal", "source_office": "430100", "join_kind": "flexible_employment",
-        "base_fen": "430800", "rate_bp": "2000", "due_fen": "86160", "region": "430100", "id_no": "Wang",
+        "scheme": "emp_pension",
+        "pay_kind": "normal",
+        "source_office": "430100",
+        "join_kind": "flexible_employment",
+        "base_fen": "430800",
+        "rate_bp": "2000",
+        "due_fen": "86160",
+        "region": "430100",
+        "id_no": "Wang",
     },
     "occ_injury_order_day": {
-        "platform_code": "food01", "sector": "instant_delivery", "order_count": "1", "base_fee_milli_yuan": "70",
-        "fee_due_fen": "7", "region": "430102", "id_no": "Wang",
+        "platform_code": "food01",
+        "sector": "instant_delivery",
+        "order_count": "1",
+        "base_fee_milli_yuan": "70",
+        "fee_due_fen": "7",
+        "region": "430102",
+        "id_no": "Wang",
     },
-    "si_param": {"region": "430000", "param": "occ_injury_pilot", "sector": "", "valid_from": "2020-01-01", "value": "1", "unit": "flag"},
+    "si_param": {
+        "region": "430000",
+        "param": "occ_injury_pilot",
+        "sector": "",
+        "valid_from": "2020-01-01",
+        "value": "1",
+        "unit": "flag",
+    },
     "bank_account": {"bank_code": "BK01", "account_class": "I", "status": "active", "holder_id_no": "Wang"},
     "bank_txn": {
-        "bank_code": "BK01", "direction": "credit", "channel": "clearing", "is_pending": "false", "account_no": "C1",
+        "bank_code": "BK01",
+        "direction": "credit",
+        "channel": "clearing",
+        "is_pending": "false",
+        "account_no": "C1",
     },
     "bank_obligation": {
-        "bank_code": "BK01", "kind": "consumer", "status": "active", "days_past_due": "0", "borrower_id_no": "Wang",
+        "bank_code": "BK01",
+        "kind": "consumer",
+        "status": "active",
+        "days_past_due": "0",
+        "borrower_id_no": "Wang",
         "outstanding_fen": "100000",
     },
     "consent": {"recipient_institution": "bank_a", "purpose_code": "credit_working_capital"},
-}  # fmt: skip
+}
 
 
 def token(kind: str, word: str) -> UUID:
@@ -89,28 +151,21 @@ def rows_of(table: str) -> list[dict[str, str]]:
     return [dict(zip(header, line, strict=True)) for line in body]
 
 
-class Drawing:
-    """A small world: landed tables in a plain DuckDB. `derive` runs the marts."""
+class Landed:
+    """Turns drawn rows into landed rows."""
 
     def __init__(self, known_on: date) -> None:
         """known_on: the business date that brought whatever does not say another."""
         self._known_on = known_on.isoformat()
-        self.con = duckdb.connect()
-        self.con.execute("set timezone = 'UTC'; set threads = 1")
-        for schema in ("landed", "stage", "marts"):
-            self.con.execute(f"create schema {schema}")
-        for feed in FEEDS:
-            self.con.execute(CONTRACTS[feed].landed_ddl(f"landed.{feed}"))
-        derive.load_reference(self.con, SETTINGS.schemas)
-        self.con.execute(f"create table {derive.PERSON_KEY} ({derive.PERSON_KEY_DDL})")
         self._row_no = 0
 
-    def land(self, feed: str, table: str | list[dict[str, str]]) -> None:
-        """Add landed rows of one feed."""
-        contract = CONTRACTS[feed]
+    def rows(self, feed: str, table: str | list[dict[str, str]]) -> list[dict[str, Any]]:
+        """Landed rows of one feed, values as text or UUID."""
+        found = []
         for drawn in rows_of(table) if isinstance(table, str) else table:
             self._row_no += 1
-            self._insert(feed, self._landed(contract, dict(drawn)))
+            found.append(self._landed(CONTRACTS[feed], dict(drawn)))
+        return found
 
     def _landed(self, contract: Contract, drawn: dict[str, str]) -> dict[str, Any]:
         feed = contract.feed
@@ -125,7 +180,7 @@ class Drawing:
             if field.identifier:
                 row |= self._identifier(field.name, field.identifier, value, born)
             elif field.name not in ("op", "updated_at") and not field.sealed_to:
-                row[field.name] = self._typed(field.type, value)
+                row[field.name] = moment(value) if value and field.type == "timestamp" else value or None
         assert not said, f"{feed} has no {sorted(said)}"
         key = "|".join(str(row.get(f"{name}_token", row.get(name))) for name in contract.key)
         return row | {
@@ -167,19 +222,34 @@ class Drawing:
             row |= {f"{name}_birth_date": born, f"{name}_gender": "male", f"{name}_region": "430102"}
         return row
 
-    @staticmethod
-    def _typed(kind: str, value: str) -> Any:
-        if value == "":
-            return None
-        return moment(value) if kind == "timestamp" else value
 
-    def _insert(self, feed: str, row: dict[str, Any]) -> None:
-        filled = {key: value for key, value in row.items() if value is not None}
-        columns = ", ".join(filled)
-        marks = ", ".join("?" for _ in filled)
-        self.con.execute(
-            f"insert into landed.{feed} ({columns}) values ({marks})", [str(value) for value in filled.values()]
-        )
+def insert(con: duckdb.DuckDBPyConnection, table: str, row: dict[str, Any]) -> None:
+    """One landed row into a table."""
+    filled = {key: str(value) for key, value in row.items() if value is not None}
+    con.execute(
+        f"insert into {table} ({', '.join(filled)}) values ({', '.join('?' for _ in filled)})",
+        list(filled.values()),
+    )
+
+
+class Drawing:
+    """A small world: landed tables in a plain DuckDB. `derive` runs the marts."""
+
+    def __init__(self, known_on: date) -> None:
+        self._landed = Landed(known_on)
+        self.con = duckdb.connect()
+        self.con.execute("set timezone = 'UTC'; set threads = 1")
+        for schema in ("landed", "stage", "marts"):
+            self.con.execute(f"create schema {schema}")
+        for feed in FEEDS:
+            self.con.execute(CONTRACTS[feed].landed_ddl(f"landed.{feed}"))
+        derive.load_reference(self.con, SETTINGS.schemas)
+        self.con.execute(f"create table {derive.PERSON_KEY} ({derive.PERSON_KEY_DDL})")
+
+    def land(self, feed: str, table: str | list[dict[str, str]]) -> None:
+        """Add landed rows of one feed."""
+        for row in self._landed.rows(feed, table):
+            insert(self.con, f"landed.{feed}", row)
 
     def derive(self, as_of: date, *, history_from: date | None = None) -> None:
         """Make the marts of the night before `as_of`."""

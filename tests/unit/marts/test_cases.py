@@ -26,7 +26,9 @@ def test_case(path: Path) -> None:
     for mart, table in case["expect"].items():
         expected = rows_of(table)
         columns = list(expected[0])
-        read = [column.removesuffix("_yuan") + "_fen" if column.endswith("_yuan") else column for column in columns]
+        read = [
+            column.removesuffix("_yuan") + "_fen" if column.endswith("_yuan") else column for column in columns
+        ]
         found = [dict(zip(columns, row.values(), strict=True)) for row in world.rows(mart, read)]
         asked = {row["person"] for row in expected} if "person" in columns else None
         shown = [{key: said(key, value) for key, value in row.items()} for row in found]
