@@ -1,8 +1,9 @@
-"""One DAG per feed, made from the contracts in schemas/feeds: pull -> land -> close.
+"""One DAG per feed, made from the contracts in schemas/feeds: pull -> land -> close -> confirm.
 
 pull  fetches the window's bytes into the encrypted raw vault
 land  seals, checks and lands them in one commit (bad rows go to quarantine, each with its reasons)
 close tells the marts that this feed is done for the date, whatever became of it
+confirm is red when nothing landed, so that the run is red too although the night went on
 
 When red
 - SourceBusy (75): the agency is down or late. The task retries; later, clear it. A rerun changes nothing.
@@ -17,6 +18,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from airflow.sdk import DAG, CronPartitionTimetable, get_current_context, task
+from airflow.sdk.exceptions import AirflowFailException
 
 from pipelines.schedule import DEFAULTS, FEED_ASSETS, FEEDS, PARAMS, run
 
@@ -54,7 +56,15 @@ def pull_dag(feed: str) -> DAG:
             context["outlet_events"][asset].extra = {"fate": fate}
             return fate
 
-        pull() >> land() >> close()
+        @task(trigger_rule="all_done", retries=0)
+        def confirm() -> str:
+            context = get_current_context()
+            fate: str = context["ti"].xcom_pull(task_ids="close")
+            if fate not in ("landed", "unchanged"):
+                raise AirflowFailException(f"{feed}: {fate}; the log of the red task before this one says why")
+            return fate
+
+        pull() >> land() >> close() >> confirm()
     return dag
 
 

@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
     """arguments: business dates, or one date and the names of the DAGs to run for it (a lane)."""
     if len(arguments) > 1 and not arguments[1][:1].isdigit():
         return run_lane(arguments[0], arguments[1:])
+    publish_dags()
     for day in arguments:
         pulls = [f"pull_{feed}" for feed in feeds(Settings())]
         lanes = [pulls[lane::LANES] for lane in range(LANES)]
@@ -34,6 +35,19 @@ def main(arguments: list[str]) -> int:
         if failed:
             return 1
     return 0
+
+
+def publish_dags() -> None:
+    """Write all DAGs to Airflow's database once, before two lanes do so at the same moment and collide."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import BundleDagBag, sync_bag_to_db
+
+    manager = DagBundlesManager()
+    manager.sync_bundles_to_db()
+    for bundle in manager.get_all_dag_bundles():
+        bundle.initialize()
+        bag = BundleDagBag(dag_folder=bundle.path, bundle_path=bundle.path, bundle_name=bundle.name)
+        sync_bag_to_db(bag, bundle.name, bundle.version)
 
 
 def run_lane(day: str, dag_ids: list[str]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def demo_summary(stage: Stage, receipts: list[Receipt], received: dict[str, int]
         told = {"nights": nights, "sent": sent, "outcomes": outcomes, "received": received, "steps": len(receipts)}
         print(json.dumps(told | {"changed": changed, "paths": paths(stage)}, default=str, ensure_ascii=False))
         return
-    console = Console()
+    console = Console(width=max(Console().width, 118))
     console.print(_nights(nights, sent))
     console.print(_outcomes(outcomes, [day.isoformat() for day in dates]))
     opened = ", ".join(f"{name} {rows}" for name, rows in received.items()) or "nothing new"
@@ -69,8 +70,10 @@ def paths(stage: Stage) -> dict[str, str]:
 
 def _nights(nights: list[dict[str, Any]], sent: list[dict[str, Any]]) -> Table:
     recipients = sorted({row["recipient"] for row in sent})
-    table = Table(show_edge=False, title="came in, was held back, went out", title_justify="left")
-    for name in ("business date", "came in", "landed", "quarantined", "duplicate", "money landed, yuan"):
+    table = Table(
+        show_edge=False, title="came in, was held back, went out", title_justify="left", box=box.SIMPLE_HEAD
+    )
+    for name in ("business date", "came in", "landed", "quarantined", "duplicate", "money landed (yuan)"):
         table.add_column(name, justify="left" if name == "business date" else "right")
     for recipient in recipients:
         table.add_column(f"to {recipient}", justify="right")
@@ -92,7 +95,12 @@ def _sent(row: dict[str, Any] | None) -> str:
 
 
 def _outcomes(outcomes: list[dict[str, Any]], dates: list[str]) -> Table:
-    table = Table(show_edge=False, title="\ndecided, for persons with a live consent", title_justify="left")
+    table = Table(
+        show_edge=False,
+        title="decided, for persons with a live consent",
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
     for name in ("product", "outcome", "tier or variant"):
         table.add_column(name)
     for day in dates:
