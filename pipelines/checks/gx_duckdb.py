@@ -28,9 +28,12 @@ import sqlalchemy as sa
 from great_expectations.core import ExpectationSuiteValidationResult
 from great_expectations.data_context.types.base import ProgressBarsConfig
 from great_expectations.datasource.fluent.sql_datasource import SQLDatasource
-from great_expectations.execution_engine import SqlAlchemyExecutionEngine
+from great_expectations.execution_engine import ExecutionEngine, SqlAlchemyExecutionEngine
+from great_expectations.expectations import ExpectColumnValuesToBeInSet, ExpectTableRowCountToBeBetween
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.expectation_configuration import parse_result_format
 from great_expectations.expectations.metadata_types import FailureSeverity
+from great_expectations.validator.validator import ValidationDependencies
 from sqlalchemy.pool import StaticPool
 
 from pipelines.errors import Bug
@@ -80,9 +83,27 @@ class DuckDBDatasource(SQLDatasource):
         return _engine_on(str(self.connection_string))
 
 
+class ExpectRuleToHold(ExpectColumnValuesToBeInSet):
+    """The stock set expectation, which here only counts: it never asks for the values that break a rule.
+
+    That is one query for all rules of a feed in place of one per rule, and nothing to leak.
+    """
+
+    def get_validation_dependencies(
+        self,
+        execution_engine: ExecutionEngine[Any] | None = None,
+        runtime_configuration: dict[str, Any] | None = None,
+        **more: Any,
+    ) -> ValidationDependencies:
+        counting = {**(runtime_configuration or {}), "result_format": {"result_format": "BOOLEAN_ONLY"}}
+        needed: ValidationDependencies = super().get_validation_dependencies(execution_engine, counting, **more)
+        needed.result_format = parse_result_format(RESULT_FORMAT)
+        return needed
+
+
 def true_in_most(rule: str, mostly: float, severity: str, description: str) -> Expectation:
     """The column named after the rule is TRUE in at least that share of the rows."""
-    return gx.expectations.ExpectColumnValuesToBeInSet(
+    return ExpectRuleToHold(
         column=rule,
         value_set=[True],
         mostly=mostly,
@@ -93,7 +114,7 @@ def true_in_most(rule: str, mostly: float, severity: str, description: str) -> E
 
 
 def row_count_between(least: int, most: int | None, rule: str, description: str) -> Expectation:
-    return gx.expectations.ExpectTableRowCountToBeBetween(
+    return ExpectTableRowCountToBeBetween(
         min_value=least,
         max_value=most,
         severity=FailureSeverity.CRITICAL,

@@ -59,7 +59,7 @@ class _Place:
             f"{self.file} is not a contract",
             where=f"{self.file}: {self.path}" if self.path else self.file,
             why=why,
-            do=do or "correct the file; docs/how-to/add-a-rule.md shows one",
+            do=do or "correct the file; its neighbours in schemas/feeds show the form",
         )
 
     def mapping(self, value: Any, known: set[str], needed: set[str] | None = None) -> dict[str, Any]:
