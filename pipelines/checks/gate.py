@@ -28,6 +28,7 @@ class Demand:
     """What one rule asks of the batch: at least `mostly` of its rows keep the rule.
 
     column: SQL boolean over the view `fates`, TRUE = kept. severity: critical holds the batch, warning does not.
+    fault: what is wrong when a demand on the whole batch is not met.
     """
 
     id: str
@@ -35,10 +36,11 @@ class Demand:
     description: str
     column: str
     mostly: float
+    fault: str = ""
 
     def says(self, broken: int, rows: int) -> str:
-        if self.id.startswith("volume."):
-            return f"{self.id}: {self.description}"
+        if self.fault:
+            return f"{self.id}: {self.fault}"
         share, allowed = 100 * broken / max(rows, 1), 100 * (1 - self.mostly)
         return (
             f"{self.id}: {self.description} {broken:,} of {rows:,} rows ({share:.1f} %) do not; "
@@ -159,29 +161,21 @@ def _of_the_batch(bench: Bench, con: duckdb.DuckDBPyConnection) -> list[Demand]:
             "SELECT count(_money_fen), count(*) FILTER (_money_fen = 0) FROM judged"
         ).fetchall()[0]
         fine = amounts < ALL_MATTERS_FROM or zeros < amounts
-        demands.append(
-            Demand("volume.money", "critical", f"Not every {contract.money_field} is zero.", _always(fine), 1.0)
-        )
+        name = contract.money_field
+        demands.append(_on_the_whole("volume.money", fine, f"Not every {name} is zero.", f"every {name} is zero"))
     if contract.max_age_days is not None:
         newest = con.execute("SELECT max(epoch_us(source_updated_at)) FROM judged").fetchall()[0][0]
         oldest_allowed = bench.window_end - timedelta(days=contract.max_age_days)
         fine = rows < SHARE_MATTERS_FROM or (
             newest is not None and newest >= oldest_allowed.timestamp() * 1_000_000
         )
-        demands.append(
-            Demand(
-                "volume.fresh",
-                "critical",
-                f"Something in the batch is newer than {contract.max_age_days} days before the window's end.",
-                _always(fine),
-                1.0,
-            )
-        )
+        newer = f"in the batch is newer than {contract.max_age_days} days before the window's end"
+        demands.append(_on_the_whole("volume.fresh", fine, f"Something {newer}.", f"nothing {newer}"))
     return demands
 
 
-def _always(fine: bool) -> str:
-    return "TRUE" if fine else "FALSE"
+def _on_the_whole(id: str, fine: bool, description: str, fault: str) -> Demand:
+    return Demand(id, "critical", description, "TRUE" if fine else "FALSE", 1.0, fault)
 
 
 def _ask_sql(con: duckdb.DuckDBPyConnection, demands: list[Demand], rows: int) -> tuple[dict[str, int], set[str]]:

@@ -60,6 +60,8 @@ def test_a_reason_says_what_and_how_much(bench_of: BenchOf) -> None:
         "O-001: An order cannot end before it begins. 30 of 200 rows (15.0 %) do not; the contract allows 5 %"
         in gate.reasons
     )
+    stale = bench_of([{"updated_at": "2026-08-10T10:30:00+08:00"}] * 200).judge(gx=False)
+    assert stale.reasons == ("volume.fresh: nothing in the batch is newer than 2 days before the window's end",)
 
 
 @pytest.mark.parametrize(
