@@ -45,7 +45,7 @@ def forms(value: str) -> Iterator[bytes]:
 
 def identifiers(shown: Shown) -> set[str]:
     """Every id number, phone, card and name of the province, as it was sent and in canonical form."""
-    truth = pq.read_table(shown.stage.world / "truth" / "identifiers.parquet")
+    truth = pq.read_table(shown.stage.world / "truth" / "needles.parquet")
     return {value for value in truth["value"].to_pylist() if value and len(value) >= 2}
 
 
