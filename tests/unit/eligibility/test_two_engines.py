@@ -112,7 +112,7 @@ def by_sql(product: Product, people: list[dict[str, Any]]) -> list[dict[str, Any
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_sql_and_python_agree_on_anybody(product: Product) -> None:
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
     @given(rows(product))
     def agree(people: list[dict[str, Any]]) -> None:
         for person, said in zip(people, by_sql(product, people), strict=True):
@@ -148,7 +148,7 @@ def test_a_person_who_meets_everything_is_eligible(product: Product) -> None:
 
 @pytest.mark.parametrize("product", PRODUCTS.values(), ids=PRODUCTS)
 def test_who_is_not_eligible_is_told_why_and_nothing_unknown_is_eligible(product: Product) -> None:
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
     @given(rows(product))
     def told(people: list[dict[str, Any]]) -> None:
         for person in people:

@@ -12,7 +12,7 @@ import yaml
 
 from pipelines import consent
 from pipelines.contracts import load_all
-from pipelines.eligibility import Explanation, decide, explain
+from pipelines.eligibility import Explanation, decide, explain, tables
 from pipelines.eligibility.load import feature_types
 from pipelines.lake import Lake
 from pipelines.receipt import Receipt
@@ -43,16 +43,21 @@ class World:
         self.lake = Lake.attach(settings)
         types = {n: t for n, t in feature_types(settings).items() if n not in ("consent_live", "guardian_ok")}
         columns = ", ".join(f"{name} {SQL_TYPE.get(kind, kind)}" for name, kind in types.items())
+        self._columns = set(types)
+        self._builds = 0
+        if self.lake.has_table("marts.features"):
+            return
         with self.lake.commit(step="draw", business_date=FIRST) as commit:
             commit.execute(load_all(settings)["consent"].landed_ddl())
             commit.execute(f"create table marts.features ({columns})")
             commit.execute(
-                "create table marts.person_link (person_id uuid, source varchar, issuer varchar, account_token uuid, "
-                "id_token uuid, name_token uuid, mobile_token uuid, link_method varchar, confidence double, "
+                "create table marts.person_link (person_id uuid, source varchar, issuer varchar, "
+                "account_token uuid, id_token uuid, name_token uuid, mobile_token uuid, link_method varchar, "
+                "confidence double, "
                 "valid_from date, valid_to date)"
             )
-        self._columns = set(types)
-        self._builds = 0
+        for table, ddl in ((tables.DECISION, tables.DECISION_DDL), (tables.TRACE, tables.TRACE_DDL)):
+            self.lake.ensure_table(f"create table if not exists {table} ({ddl})")
 
     def consents(self, *names: str, on: date = FIRST, **changes: Any) -> None:
         """Each grants a consent for both products, known on that business date."""
@@ -87,7 +92,7 @@ class World:
                 )
 
     def figures(self, on: date, **people: dict[str, Any]) -> None:
-        """The marts of a night: for each person what differs from the steady one. Replaces what was drawn before."""
+        """The marts of a night: for each person what differs from the steady one. Replaces what was drawn."""
         self._builds += 1
         with self.lake.commit(step="draw", business_date=on) as commit:
             commit.execute("delete from marts.features where as_of = ?", [on + timedelta(days=1)])
