@@ -49,7 +49,7 @@ def test_every_reason_that_is_foretold_is_given(shown: Shown):
 
 
 def test_outcomes_are_those_of_the_known_truth(shown: Shown):
-    """Each application's outcome, found by the institution's own reference, is the one its archetype was made for."""
+    """Each application's outcome, found by the institution's own reference, is what its archetype was made for."""
     foretold = pq.read_table(shown.stage.world / "truth" / "expected.parquet").to_pylist()
     told: dict[tuple[str, object], str] = {}
     for name in demo.INSTITUTIONS:
@@ -61,12 +61,12 @@ def test_outcomes_are_those_of_the_known_truth(shown: Shown):
     for expected in foretold:
         if expected["business_date"] not in shown.stage.dates() or not expected["outcome"]:
             continue
-        as_of = str(as_of(expected["business_date"]))
-        got = told.get((expected["recipient_ref"], as_of))
+        day = str(as_of(expected["business_date"]))
+        got = told.get((expected["recipient_ref"], day))
         if expected["outcome"] == "NO_LIVE_CONSENT":
             assert got is None or not got.startswith("ELIGIBLE"), expected
         elif got != expected["outcome"]:
-            wrong.append((expected["archetype"], expected["product"], as_of, expected["outcome"], got))
+            wrong.append((expected["archetype"], expected["product"], day, expected["outcome"], got))
         compared += 1
     assert compared > 100
     assert wrong == []
@@ -130,20 +130,12 @@ def test_running_it_again_changes_nothing(shown: Shown):
 
 def test_a_clerk_can_ask_why(shown: Shown):
     (row,) = shown.query(
-        "select decision_no, business_date from decisions.decision where outcome = 'INELIGIBLE' and product = 'C1' "
-        "order by decision_no limit 1"
+        "select decision_no, business_date from decisions.decision "
+        "where outcome = 'INELIGIBLE' and product = 'C1' order by decision_no limit 1"
     )
+    asked = ["explain", "--decision-no", str(row["decision_no"]), "--date", str(row["business_date"])]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pipelines.cli",
-            "explain",
-            "--decision-no",
-            str(row["decision_no"]),
-            "--date",
-            str(row["business_date"]),
-        ],  # fmt: skip
+        [sys.executable, "-m", "pipelines.cli", *asked],
         env=environment(shown.stage.settings()),
         capture_output=True,
         text=True,

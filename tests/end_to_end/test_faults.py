@@ -69,7 +69,7 @@ def test_late_records_land_and_say_when_they_became_known(shown: Shown, labels: 
     )
     late = [row for row in labels if row["fault_kind"] == "late_record"]
     for day, expected in tally(late, "landed", "business_date").items():
-        assert dict((row["known_on"], row["n"]) for row in found).get(day[0], 0) >= expected
+        assert {row["known_on"]: row["n"] for row in found}.get(day[0], 0) >= expected
 
 
 def test_corrected_and_deleted_records_supersede_what_stood_before(shown: Shown, labels: list[dict[str, Any]]):
