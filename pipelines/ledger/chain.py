@@ -79,13 +79,7 @@ def append(commit: Commit, *, stream: str, kind: str, business_date: date, body:
     """
     if not _STREAM.fullmatch(stream) or stream == "head":
         raise Bug(f"not a name for a ledger stream: {stream!r}")
-    file = AppendedFile(commit.settings.ledger_dir, stream, number="seq")
-
-    def lines(after: int) -> Iterator[bytes]:
-        return (entry.line() for entry in entries(commit, stream, after=after))
-
-    if commit.after_commit(lambda: file.catch_up(lines), key=f"ledger {stream}"):
-        file.check(lines)  # before anything is committed: a ledger that is not whole must not grow
+    keep_up(commit, stream)
     last = commit.execute(LAST, {"stream": stream}).fetchone()
     seq, previous = (last[0] + 1, last[1]) if last else (1, GENESIS)
     text = rfc8785.dumps(_plain(body)).decode()
@@ -94,6 +88,17 @@ def append(commit: Commit, *, stream: str, kind: str, business_date: date, body:
     values = [getattr(entry, name) for name in Entry.__slots__]
     commit.execute("insert into ledger.entry values (?, ?, ?, ?, ?, ?, ?)", values)
     return entry
+
+
+def keep_up(commit: Commit, stream: str) -> None:
+    """Check that the stream's file is the table's prefix now, and complete it once the commit has succeeded."""
+    file = AppendedFile(commit.settings.ledger_dir, stream, number="seq")
+
+    def lines(after: int) -> Iterator[bytes]:
+        return (entry.line() for entry in entries(commit, stream, after=after))
+
+    if commit.after_commit(lambda: file.catch_up(lines), key=f"ledger {stream}"):
+        file.check(lines)  # before anything is committed: a ledger that is not whole must not grow
 
 
 def _plain(value: Any) -> Any:
@@ -114,6 +119,6 @@ def entries(source: Commit | Lake, stream: str, *, after: int = 0) -> Iterator[E
         yield Entry(*row)
 
 
-def streams(lake: Lake) -> list[str]:
+def streams(source: Commit | Lake) -> list[str]:
     """The names of all streams that have an entry."""
-    return [row[0] for row in lake.rows("select distinct stream from ledger.entry order by 1")]
+    return [row[0] for row in source.con.execute("select distinct stream from ledger.entry order by 1").fetchall()]

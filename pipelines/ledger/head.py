@@ -23,6 +23,7 @@ from pipelines.errors import Refused
 from pipelines.lake import Commit, Lake
 from pipelines.ledger import merkle
 from pipelines.ledger.appended import AppendedFile
+from pipelines.ledger.chain import keep_up
 
 Sign = Callable[[bytes], bytes]
 
@@ -128,6 +129,9 @@ def close_head(lake: Lake, *, business_date: date, sign: Sign) -> Head:
             raise Refused("no ledger head", why="the ledger has no entry", do="pull and land a feed first")
         file = AppendedFile(lake.settings.ledger_dir, "head", number="head_no")
         file.check(lambda after: head_lines(commit, after))
+        for leaf in leaves:
+            # A run that died after its commit left its lines unwritten; what a head covers must be in the files.
+            keep_up(commit, leaf.stream)
         head = _signed(last, leaves, business_date=business_date, sign=sign)
         commit.execute(
             "insert into ledger.head values (?, ?, ?, ?, ?, ?)",

@@ -10,7 +10,7 @@ import pytest
 
 from pipelines.errors import Bug, Refused, VerificationFailed
 from pipelines.lake import Lake
-from pipelines.ledger import append, audit_path, check_path, close_head, entries, latest_head, streams
+from pipelines.ledger import append, audit_path, check_path, close_head, entries, latest_head, streams, verify
 from pipelines.settings import Settings
 
 from .conftest import FIRST, NIGHTS, check_signature, sign
@@ -96,6 +96,27 @@ def test_C8_a_ledger_that_cannot_be_written_stops_the_commit(settings: Settings,
     with pytest.raises(Refused, match="ledger cannot be written"):
         add(lake)
     assert list(entries(lake, "marts")) == []
+
+
+def test_C1_lines_that_a_killed_run_left_unwritten_are_there_before_a_head_covers_them(
+    settings: Settings, lake: Lake
+) -> None:
+    add(lake, n=1)
+    (settings.ledger_dir / "marts.jsonl").unlink()  # killed between COMMIT and the file
+    close_head(lake, business_date=AFTER, sign=sign)
+    report = verify(lake, settings, verify_signature=check_signature)
+    assert report.ok, report.broken
+    assert len((settings.ledger_dir / "marts.jsonl").read_bytes().splitlines()) == 1
+
+
+def test_C12_a_head_does_not_cover_a_stream_whose_file_was_changed(settings: Settings, lake: Lake) -> None:
+    add(lake, n=1)
+    (settings.ledger_dir / "feed.bank_txn.jsonl").write_bytes(b"{}\n")
+    with pytest.raises(VerificationFailed):
+        close_head(lake, business_date=AFTER, sign=sign)
+    newest = latest_head(lake)
+    assert newest is not None
+    assert newest.head_no == 2
 
 
 def test_a_head_again_for_the_same_night_is_the_same_head_until_something_new_is_said(lake: Lake) -> None:
