@@ -86,6 +86,37 @@ def test_every_new_data_file_has_its_hash_in_the_same_commit_tracked_or_not(lake
     lake.files_intact()
 
 
+def test_every_data_file_and_its_folder_are_on_the_disk_before_they_become_visible(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: set[str] = set()
+    fsync = os.fsync
+
+    def noting(descriptor: int) -> None:
+        with Lake.attach(lake.settings, read_only=True) as reader:
+            assert reader.used_files() == [], "nothing is visible yet"
+        synced.add(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    with lake.commit(step="marts", business_date=NIGHT) as commit:
+        commit.execute("create table marts.month as select range as fen from range(1000)")
+        commit.execute(RECORD, {"row": 1})
+        commit.track("quarantine.record", "b1")
+    files = {lake.data_dir / path for _, path in lake.used_files()}
+    assert len(files) == 2
+    assert {str(path) for file in files for path in (file, file.parent)} <= synced
+
+
+def test_a_schema_that_has_changed_is_made_again_and_nothing_is_lost(settings: Settings, lake: Lake) -> None:
+    window(lake, "2026-08-19", "2026-08-20")
+    lake.close()
+    (settings.lake_dir / "schema.sha256").write_text("an older one")
+    with Lake.attach(settings) as again:
+        assert again.rows("select watermark from control.watermark") == [(NIGHT,)]
+        window(again, "2026-08-20", "2026-08-21")
+
+
 def test_rows_deleted_and_replaced_leave_files_that_are_still_known(lake: Lake) -> None:
     with lake.commit(step="marts", business_date=NIGHT) as commit:
         commit.execute("create table marts.month as select range as fen, range % 2 as half from range(1000)")
