@@ -8,7 +8,7 @@ Not here: fates that need other rows (duplicate, conflict, reference; checks/).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -192,22 +192,10 @@ def _typed(contract: Contract) -> str:
     return ",\n      ".join(parts)
 
 
-def _bigint(raw: str) -> str:
-    # The round trip is ten times cheaper than the pattern, which only '+5', '007' and nonsense then meet.
-    # 18 digits always fit and always add up; a round trip alone would let a 19th digit through.
-    return (
-        f"CASE WHEN strlen({raw}) > 19 THEN NULL\n"
-        f"        WHEN CAST(TRY_CAST({raw} AS BIGINT) AS VARCHAR) = {raw}\n"
-        f"          AND TRY_CAST({raw} AS BIGINT) BETWEEN -999999999999999999 AND 999999999999999999\n"
-        f"          THEN TRY_CAST({raw} AS BIGINT)\n"
-        f"        WHEN regexp_full_match({raw}, '[+-]?\\d{{1,18}}') THEN TRY_CAST({raw} AS BIGINT) END"
-    )
-
-
-def _integer(raw: str) -> str:
-    return (
-        f"CASE WHEN CAST(TRY_CAST({raw} AS INTEGER) AS VARCHAR) = {raw} THEN TRY_CAST({raw} AS INTEGER)\n"
-        f"        WHEN regexp_full_match({raw}, '[+-]?\\d{{1,18}}') THEN TRY_CAST({raw} AS INTEGER) END"
+def _whole_number(sql_type: str) -> Callable[[str], str]:
+    # DuckDB's cast alone rounds '12.5' and takes '1e3', ' 12' and '0x1F'. Eighteen digits always fit a bigint.
+    return lambda raw: (
+        f"CASE WHEN regexp_full_match({raw}, '[+-]?\\d{{1,18}}') THEN TRY_CAST({raw} AS {sql_type}) END"
     )
 
 
@@ -229,8 +217,8 @@ def _texts(raw: str) -> str:
 
 
 def _plainly_iso(raw: str) -> str:
-    """'2026-08-20T10:00:00+08:00' and '…Z', by length and one character: what nearly every cell is."""
-    return f"(strlen({raw}) = 25 AND {raw}[20] IN ('+', '-') OR strlen({raw}) = 20 AND {raw}[20] = 'Z')"
+    """'2026-08-20T10:00:00+08:00' or '…Z', by length and ending: nearly every cell, far cheaper than _ISO."""
+    return f"(strlen({raw}) = 25 AND suffix({raw}, '+08:00') OR strlen({raw}) = 20 AND suffix({raw}, 'Z'))"
 
 
 def _converted(raw: str) -> str:
@@ -264,8 +252,8 @@ def _string(raw: str) -> str:
 
 _TYPED = {
     "string": _string,
-    "integer": _integer,
-    "bigint": _bigint,
+    "integer": _whole_number("INTEGER"),
+    "bigint": _whole_number("BIGINT"),
     "date": _date,
     "timestamp": _timestamp,
     "boolean": _boolean,

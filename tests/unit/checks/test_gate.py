@@ -69,6 +69,8 @@ def test_a_reason_says_what_and_how_much(bench_of: BenchOf) -> None:
     [
         [],
         [{}],
+        [BAD] * 10 + [{}] * 190,
+        [BAD] * 11 + [{}] * 189,
         [BAD | {"sector": "drone"}] * 12 + [{"distance_m": "90000"}] * 100 + [{}] * 100,
         [
             {"plate_no": "x", "plate_no_verdict": "bad_format"},
