@@ -15,7 +15,6 @@ from datetime import date, timedelta
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
 import rfc8785
@@ -23,7 +22,7 @@ import rfc8785
 from pipelines import ledger
 from pipelines.calendar import as_of
 from pipelines.consent import Agreement, load
-from pipelines.errors import Refused, VerificationFailed
+from pipelines.errors import NoConsent, Refused, VerificationFailed
 from pipelines.extracts import package
 from pipelines.extracts.package import Place
 from pipelines.extracts.rows import Deletions, Opener, Scope, deletions_of, scope_of
@@ -105,12 +104,20 @@ def _in_force(agreement: Agreement, business_date: date) -> None:
 
 def _decided(lake: Lake, agreement: Agreement, business_date: date) -> None:
     """A night that was never decided has no rows, and an empty package would say that nobody applied."""
-    if not lake.rows("select 1 from control.build where step = 'decide' and business_date = ?", [business_date]):
+    decided = "select 1 from control.build where step = 'decide' and business_date = ?"
+    if not lake.rows(decided, [business_date]):
         raise Refused(
             f"nothing was decided for {business_date}",
             where=agreement.id,
             why="an empty package would tell the recipient that it has no applicants",
             do=f"sanche decide --date {business_date}",
+        )
+    if not lake.has_table("landed.consent"):
+        raise NoConsent(
+            "no consent has ever landed",
+            where=agreement.id,
+            why="every row is checked against the person's consent when it is published",
+            do=f"sanche pull consent --date {business_date}, then land, marts, decide and head",
         )
 
 
@@ -304,11 +311,10 @@ class _Job:
             [*who, self._day, as_of(self._day), made.manifest_sha256, previous, place.folder,
              made.rows, made.in_scope, made.withheld, made.status],
         )  # fmt: skip
-        if scope.extract_rows:
-            self._commit.insert("control.extract_row", _extract_rows(who, scope.extract_rows))
-        if deletions.persons:
-            rows = [{"person_id": person, "consent_id": consent} for person, consent in deletions.persons]
-            self._commit.insert("control.deletion_notice", _extract_rows(who, rows))
+        if scope.in_scope:
+            self._commit.insert("control.extract_row", _numbered(who, scope.listed))
+        if deletions.notices:
+            self._commit.insert("control.deletion_notice", _numbered(who, deletions.listed))
         body: dict[str, Any] = {
             "agreement": place.agreement,
             "agreement_version": self._agreement.version,
@@ -319,7 +325,7 @@ class _Job:
             "in_scope": made.in_scope,
             "sent": made.rows,
             "withheld": dict(scope.withheld),
-            "deletions": len(deletions.persons),
+            "deletions": len(deletions.notices),
         }
         self._append("published", body)
 
@@ -342,23 +348,14 @@ class _Job:
         )
 
 
-def _extract_rows(who: list[Any], rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows of control.extract_row or control.deletion_notice, the package's number in front."""
-    agreement, recipient, sequence = who
-    count = len(rows)
-    columns: dict[str, Any] = {
-        "agreement": pa.array([agreement] * count, pa.string()),
-        "recipient": pa.array([recipient] * count, pa.string()),
-        "sequence": pa.array([sequence] * count, pa.int32()),
+def _numbered(who: list[Any], listed: pa.Table) -> pa.Table:
+    """Rows of control.extract_row or control.deletion_notice: the package's number in front."""
+    kinds = {"agreement": pa.string(), "recipient": pa.string(), "sequence": pa.int32()}
+    front = {
+        name: pa.array([value] * listed.num_rows, kind)
+        for (name, kind), value in zip(kinds.items(), who, strict=True)
     }
-    for name in rows[0]:
-        values = [row[name] for row in rows]
-        if name == "person_id":
-            stored = pa.array([UUID(value).bytes for value in values], pa.binary(16))
-            columns[name] = pa.ExtensionArray.from_storage(pa.uuid(), stored)
-        else:
-            columns[name] = pa.array(values, pa.int32() if name == "consent_version" else pa.string())
-    return pa.table(columns)
+    return pa.table(front | dict(zip(listed.column_names, listed.columns, strict=True)))
 
 
 def _void_since_last(registered: list[Registered]) -> list[dict[str, Any]]:

@@ -13,11 +13,11 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.calendar import as_of, day_start, shanghai_date
 from pipelines.consent import Agreement
@@ -54,9 +54,15 @@ with scope as (
 ), judged as ({judged}), live as ({live}), refusal as (
     select consent_id, case when len(reasons) = 0 then 'person' else reasons[1] end as reason from judged
 )
-select scope.* replace (scope.reason_codes[1:{most}] as reason_codes),
-    live.consent_id as live_consent_id, live.consent_version as live_consent_version, live.recipient_ref_sealed,
-    live.identity_match as live_identity_match, live.expires_at as live_expires_at,
+select scope.* replace (
+        scope.reason_codes[1:{most}] as reason_codes,
+        live.identity_match as identity_match,
+        timezone('Asia/Shanghai', live.expires_at)::date as consent_expires,
+        coalesce(scope.delete_by, scope.as_of + {keep_days}) as delete_by,
+        -- the consent written down is the one that was judged: the live one, or the one that denied
+        coalesce(live.consent_id, scope.consent_id) as consent_id,
+        coalesce(live.consent_version, scope.consent_version) as consent_version),
+    unhex(replace(scope.person_id::varchar, '-', '')) as person_raw, live.recipient_ref_sealed,
     case when live.person_id is null then 'consent.' || coalesce(refusal.reason, 'missing') end as withheld_reason
 from scope
 left join live on live.person_id = scope.person_id
@@ -70,7 +76,8 @@ with judged as ({judged}), live as ({live}), sent as (
     select distinct person_id, consent_id from control.extract_row
     where agreement = $agreement and withheld_reason is null
 )
-select sent.person_id, sent.consent_id, judged.recipient_ref_sealed, judged.withdrawn_at
+select unhex(replace(sent.person_id::varchar, '-', '')) as person_raw, sent.consent_id,
+    judged.recipient_ref_sealed, judged.withdrawn_at
 from sent join judged on judged.consent_id = sent.consent_id
 where (list_contains(judged.reasons, 'withdrawn_at') or list_contains(judged.reasons, 'op'))
   and not exists (select 1 from live where live.person_id = sent.person_id)
@@ -91,58 +98,61 @@ class Opener:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """sent: the recipient's rows; extract_rows: control.extract_row without its number; withheld: reason -> n."""
+    """sent: the recipient's rows; listed: control.extract_row without the package's number; withheld: reason ->
+    rows."""
 
     sent: pa.Table
-    extract_rows: list[dict[str, Any]]
+    listed: pa.Table
     withheld: dict[str, int]
 
     @property
     def in_scope(self) -> int:
-        return len(self.extract_rows)
+        return int(self.listed.num_rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Deletions:
-    """notices: what the recipient reads; persons: (person_id, consent_id) for control.deletion_notice."""
+    """notices: what the recipient reads; listed: person_id (16 bytes), consent_id for control.deletion_notice."""
 
     notices: list[dict[str, Any]]
-    persons: list[tuple[str, str]]
+    listed: pa.Table
 
 
 def scope_of(lake: Lake, agreement: Agreement, business_date: date, opener: Opener) -> Scope:
     """Rows sent and withheld for a business date. Consents are judged by everything that has landed up to now."""
     judged, live = _consents(agreement, business_date)
-    sql = _SCOPE.format(judged=judged, live=live, most=MAX_REASON_CODES)
-    found = lake.query(sql, {"agreement": agreement.id, "business_date": business_date}).to_pylist()
-    _name_refs(found, opener)
-    sent = [row for row in found if row["withheld_reason"] is None]
-    for row, token in zip(sent, _tokens(sent, opener), strict=True):
-        row |= _made_here(row, token, agreement, business_date, opener)
-    sent.sort(key=lambda row: (row["person_token"], row["decision_no"]))
+    sql = _SCOPE.format(judged=judged, live=live, most=MAX_REASON_CODES, keep_days=agreement.keep_days)
+    found = lake.query(sql, {"agreement": agreement.id, "business_date": business_date})
+    reasons, refs = _judge_refs(found, opener)
+    reason_column = pa.array(reasons, pa.string())
+    found = found.drop_columns(["withheld_reason"]).append_column("withheld_reason", reason_column)
+    found = found.append_column("recipient_ref", pa.array(refs, pa.string()))
+    sent = found.filter(pc.is_null(reason_column))
+    sent = sent.append_column("person_token", pa.array([t.hex() for t in _tokens(sent, opener)], pa.string()))
+    sent = sent.append_column("key_version", pa.array([opener.key_version] * sent.num_rows, pa.int32()))
     return Scope(
-        sent=_table(sent, agreement),
-        extract_rows=[_extract_row(row) for row in found],
-        withheld=dict(sorted(Counter(row["withheld_reason"] for row in found if row["withheld_reason"]).items())),
+        sent=_table(sent.sort_by([("person_token", "ascending"), ("decision_no", "ascending")]), agreement),
+        listed=_listed(found, ("consent_id", "consent_version", "decision_no", "outcome", "withheld_reason")),
+        withheld=dict(sorted(Counter(reason for reason in reasons if reason).items())),
     )
 
 
 def deletions_of(lake: Lake, agreement: Agreement, business_date: date, opener: Opener) -> Deletions:
     """Whom the recipient must delete: sent before, withdrawn since, without another live consent."""
     judged, live = _consents(agreement, business_date)
-    found = lake.query(_TO_DELETE.format(judged=judged, live=live), {"agreement": agreement.id}).to_pylist()
+    found = lake.query(_TO_DELETE.format(judged=judged, live=live), {"agreement": agreement.id})
     notices = [
         {
             "person_token": token.hex(),
             "key_version": opener.key_version,
-            "recipient_ref": _ref(row["recipient_ref_sealed"], opener),
+            "recipient_ref": opener.open_ref(row["recipient_ref_sealed"]) if row["recipient_ref_sealed"] else None,
             "withdrawn_on": shanghai_date(row["withdrawn_at"]).isoformat() if row["withdrawn_at"] else None,
             "reason": "consent_withdrawn" if row["withdrawn_at"] else "consent_deleted",
         }
-        for row, token in zip(found, _tokens(found, opener), strict=True)
+        for row, token in zip(found.to_pylist(), _tokens(found, opener), strict=True)
     ]
     notices.sort(key=lambda notice: (notice["person_token"], str(notice["recipient_ref"])))
-    return Deletions(notices, [(row["person_id"], row["consent_id"]) for row in found])
+    return Deletions(notices, _listed(found, ("consent_id",)))
 
 
 def _consents(agreement: Agreement, business_date: date) -> tuple[str, str]:
@@ -152,67 +162,47 @@ def _consents(agreement: Agreement, business_date: date) -> tuple[str, str]:
     return judged, live
 
 
-def _tokens(rows: list[dict[str, Any]], opener: Opener) -> list[bytes]:
-    return opener.tokens([UUID(row["person_id"]).bytes for row in rows])
+def _tokens(rows: pa.Table, opener: Opener) -> list[bytes]:
+    return opener.tokens([bytes(person) for person in rows["person_raw"].to_pylist()])
 
 
-def _ref(sealed: bytes | None, opener: Opener) -> str | None:
-    return opener.open_ref(sealed) if sealed else None
+def _judge_refs(found: pa.Table, opener: Opener) -> tuple[list[str | None], list[str | None]]:
+    """Open each live row's reference. A malformed one, or one that two applicants share, withholds its rows."""
+    reasons: list[str | None] = found["withheld_reason"].to_pylist()
+    sealed, persons = found["recipient_ref_sealed"].to_pylist(), found["person_raw"].to_pylist()
+    refs = [
+        opener.open_ref(cipher) if cipher and reason is None else None
+        for cipher, reason in zip(sealed, reasons, strict=True)
+    ]
+    owners = Counter(ref for ref, _ in {(ref, person) for ref, person in zip(refs, persons, strict=True) if ref})
+    for number, ref in enumerate(refs):
+        if ref is not None and not _REF.fullmatch(ref):
+            reasons[number] = "recipient_ref.malformed"
+        elif ref is not None and owners[ref] > 1:
+            reasons[number] = "recipient_ref.shared"
+    return reasons, refs
 
 
-def _name_refs(found: list[dict[str, Any]], opener: Opener) -> None:
-    """Open each reference; a row whose reference is malformed, or that two applicants share, is withheld."""
-    for row in found:
-        row["recipient_ref"] = None if row["withheld_reason"] else _ref(row["recipient_ref_sealed"], opener)
-        if row["recipient_ref"] is not None and not _REF.fullmatch(row["recipient_ref"]):
-            row["withheld_reason"] = "recipient_ref.malformed"
-    owners = {(row["recipient_ref"], row["person_id"]) for row in found if row["recipient_ref"] is not None}
-    shared = {ref for ref, n in Counter(ref for ref, _ in owners).items() if n > 1}
-    for row in found:
-        if row["recipient_ref"] in shared and row["withheld_reason"] is None:
-            row["withheld_reason"] = "recipient_ref.shared"
-
-
-def _made_here(
-    row: dict[str, Any], token: bytes, agreement: Agreement, business_date: date, opener: Opener
-) -> dict[str, Any]:
-    return {
-        "person_token": token.hex(),
-        "key_version": opener.key_version,
-        "identity_match": row["live_identity_match"],
-        "consent_expires": shanghai_date(row["live_expires_at"]),
-        "delete_by": row["delete_by"] or as_of(business_date) + timedelta(days=agreement.keep_days),
-    }
-
-
-def _table(rows: list[dict[str, Any]], agreement: Agreement) -> pa.Table:
-    schema = pa.schema([(name, TYPES[name]) for name in agreement.fields])
+def _table(rows: pa.Table, agreement: Agreement) -> pa.Table:
+    """Exactly the agreement's fields, in its order and in the agreed types."""
     columns = {}
     for name in agreement.fields:
-        if rows and name not in rows[0]:
+        if name not in rows.column_names:
             raise Bug("a field of the agreement has no column", where=f"{agreement.id}, field {name}")
-        columns[name] = _column([row[name] for row in rows], schema.field(name).type, name)
-    return pa.table(columns, schema=schema)
+        columns[name] = _cast(rows[name], name)
+    return pa.table(columns, schema=pa.schema([(name, TYPES[name]) for name in agreement.fields]))
 
 
-def _column(values: list[Any], kind: pa.DataType, name: str) -> Any:
+def _cast(column: Any, name: str) -> Any:
     try:
-        if kind == _TEXT:
-            return pa.array([None if value is None else str(value) for value in values], kind)
-        return pa.array(values, kind)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return column.cast(TYPES[name])
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         pass
     raise Bug("a decision has a value of another type than its field", where=f"field {name} (value withheld)")
 
 
-def _extract_row(row: dict[str, Any]) -> dict[str, Any]:
-    """The consent written down is the one that was judged: the live one, or the one that denied."""
-    is_sent = row["withheld_reason"] is None
-    return {
-        "person_id": row["person_id"],
-        "consent_id": row["live_consent_id"] if is_sent else row["consent_id"],
-        "consent_version": row["live_consent_version"] if is_sent else row["consent_version"],
-        "decision_no": row["decision_no"],
-        "outcome": row["outcome"],
-        "withheld_reason": row["withheld_reason"],
-    }
+def _listed(found: pa.Table, names: tuple[str, ...]) -> pa.Table:
+    """person_id in the form that the lake takes, and the named columns."""
+    persons = found["person_raw"].combine_chunks().cast(pa.binary(16))
+    columns: dict[str, Any] = {"person_id": pa.ExtensionArray.from_storage(pa.uuid(), persons)}
+    return pa.table(columns | {name: found[name] for name in names})

@@ -95,7 +95,8 @@ def _fates(night: Night) -> str:
             ]
             rows.append((feed.title, [], word))
         else:
-            rows.append((feed.title, pieces, f"{aside + twice:.2f} % of {feed.physical:,}"))
+            words = f"{aside + twice:.2f} % of {feed.physical:,}" if feed.physical else "no record 无记录"
+            rows.append((feed.title, pieces, words))
     key = [(ASIDE, "quarantined 隔离"), (TWICE, "duplicate 重复")]
     top = max([1.0, *(sum(piece.size for piece in pieces) for _, pieces, _ in rows)])
     return _bars(rows, top=top, key=key, title="Share of each feed's records that did not land, per cent")
@@ -178,18 +179,25 @@ def _bars(
         parts.append(_text(label - 12, middle, name, anchor="end"))
         x = float(label)
         parts.append(f'<rect x="{label}" y="{y}" width="{bar}" height="{height}" fill="#f1f5f9" rx="2"/>')
-        for piece in pieces:
-            width = max(bar * piece.size / top, 1.5 if piece.size > 0 else 0.0)
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y}" width="{width:.1f}" height="{height}" fill="{piece.colour}"/>'
-            )
+        for piece, width in zip(pieces, _widths(pieces, bar, top), strict=True):
+            size = f'width="{width:.1f}" height="{height}"'
+            parts.append(f'<rect x="{x:.1f}" y="{y}" {size} fill="{piece.colour}"/>')
             if piece.shown and width > 9 * len(piece.shown):
-                parts.append(
-                    _text(x + width / 2, middle, piece.shown, anchor="middle", colour="#ffffff", bold=True)
-                )
+                centre = x + width / 2
+                parts.append(_text(centre, middle, piece.shown, anchor="middle", colour="#ffffff", bold=True))
             x += width
         parts.append(_text(label + bar + 12, middle, words, colour=FAINT))
     return _svg(start + len(rows) * (height + gap), title, parts)
+
+
+def _widths(pieces: list[_Piece], bar: int, top: float) -> list[float]:
+    """In proportion, but nothing that is there is invisible; the widest piece makes the room for that."""
+    widths = [max(bar * piece.size / top, 1.5 if piece.size > 0 else 0.0) for piece in pieces]
+    too_much = sum(widths) - bar
+    if too_much > 0:
+        widest = widths.index(max(widths))
+        widths[widest] -= too_much
+    return widths
 
 
 def _key(key: list[tuple[str, str]]) -> list[str]:

@@ -72,6 +72,7 @@ PACKAGES = """
 select agreement, recipient, sequence, manifest_sha256, rows, in_scope, withheld, status
 from control.extract where business_date = $day order by recipient, agreement, sequence
 """
+NOTICES = "select agreement, sequence, count(*)::bigint from control.deletion_notice group by all"
 HEAD = """
 select head_no, business_date, root, streams from ledger.head
 where business_date <= $day order by head_no desc limit 1
@@ -166,6 +167,7 @@ class Package:
     in_scope: int
     withheld: dict[str, int]
     status: str
+    deletions: int
 
     @property
     def adds_up(self) -> bool:
@@ -354,12 +356,19 @@ def _product_texts(settings: Settings) -> tuple[dict[tuple[str, str], tuple[str,
 
 
 def _packages(lake: Lake, day: date) -> list[Package]:
-    return [
-        Package(agreement, recipient, sequence, sha256, rows, in_scope, json.loads(withheld), status)
-        for agreement, recipient, sequence, sha256, rows, in_scope, withheld, status in lake.rows(
-            PACKAGES, {"day": day}
+    notices: dict[tuple[str, int], int] = {}
+    if lake.has_table("control.deletion_notice"):
+        notices = {(agreement, sequence): n for agreement, sequence, n in lake.rows(NOTICES)}
+    packages = []
+    for agreement, recipient, sequence, sha256, rows, in_scope, withheld, status in lake.rows(
+        PACKAGES, {"day": day}
+    ):
+        deletions = notices.get((agreement, sequence), 0)
+        reasons = json.loads(withheld)
+        packages.append(
+            Package(agreement, recipient, sequence, sha256, rows, in_scope, reasons, status, deletions)
         )
-    ]
+    return packages
 
 
 def _head(lake: Lake, day: date) -> dict[str, Any] | None:

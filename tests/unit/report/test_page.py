@@ -111,6 +111,7 @@ def test_what_left_adds_up_with_reasons_and_manifest(page: str) -> None:
     assert "consent.withdrawn_at 2" in bank[4]
     assert "adds up" in bank[5]
     assert "ab" * 32 in bank[1]
+    assert "1 deletion notice:" in bank[1]
 
 
 def test_few_persons_are_not_told(page: str) -> None:

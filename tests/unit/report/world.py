@@ -59,6 +59,12 @@ def draw(lake: Lake) -> None:
            ("bank_txn", 3, ["account_no.bad_check_digit"])]),
     )  # fmt: skip
     _draw_decisions(lake)
+    lake.ensure_table(
+        "create table if not exists control.deletion_notice (agreement varchar, recipient varchar, "
+        "sequence integer, person_id uuid, consent_id varchar)"
+    )
+    notice = {"agreement": "bank_a_c1", "recipient": "bank_a", "sequence": 2, "person_id": str(UUID(int=99))}
+    insert(lake, "control.deletion_notice", notice)
     insert(
         lake, "control.extract",
         {"agreement": "bank_a_c1", "recipient": "bank_a", "sequence": 2, "business_date": NIGHT, "as_of": AFTER,
