@@ -168,15 +168,10 @@ def _notes(row: dict[str, Any], cells: list[dict[str, Any]], rules: Product | No
         )
     if row["outcome"] in ("PENDING", "UNAVAILABLE"):
         notes.append("no platform, bank or insurance office has told the hub anything about this person yet")
-    if row["outcome"] in OUTCOMES[:2] and any(
-        _speaks_against(cell) for cell in cells if cell["table_row"] == GATE
-    ):
+    looked_at = [cell for cell in cells if cell["table_row"] in (GATE, row["tier"])]
+    if row["outcome"] in OUTCOMES[:2] and any(cell["result"] != "PASS" for cell in looked_at):
         notes.append("the figures of this night alone would not carry it; the earlier decision stands")
     return notes
-
-
-def _speaks_against(cell: dict[str, Any]) -> bool:
-    return bool(cell["result"] != "PASS")
 
 
 def _conditions(row: dict[str, Any], rules: Product | None) -> list[dict[str, str]]:

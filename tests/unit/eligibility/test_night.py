@@ -204,7 +204,7 @@ def test_explain_shows_every_cell_and_what_stands(world: World) -> None:
     assert len(told.cells) == 13 + 17, "13 cells of the gate, 17 of the table"
     page = told.text()
     assert "ELIGIBLE 符合" in page and "12,000.00 yuan" in page
-    assert "worse only after 2026-09-19" in page
+    assert "worse only after 2026-09-19" in page and "would not carry it" in page
     json.dumps(told.to_dict())
 
 
