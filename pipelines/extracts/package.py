@@ -126,6 +126,32 @@ def check_folder(folder: Path, manifest_sha256: str, hub_cert: Path) -> dict[str
     return manifest
 
 
+def adopt(place: Place, manifest: bytes, hub_cert: Path) -> str:
+    """The manifest hash of a package that is out already, while the lake does not know it (a catalog restored from
+    an older copy): register that one again, if it is what would be published now. Nothing is sent twice (C19).
+
+    Raises: VerificationFailed if it is another one.
+    """
+    raw = (place.published / MANIFEST).read_bytes() if (place.published / MANIFEST).is_file() else b""
+    manifest_sha256 = hashlib.sha256(raw).hexdigest()
+    told = check_folder(place.published, manifest_sha256, hub_cert)
+    if _content(told) != _content(json.loads(manifest)):
+        raise VerificationFailed(
+            f"package {place.name} is out already, with other content",
+            where=str(place.published),
+            why="the lake does not know it, and would now publish something else under its number",
+            do="find out which of the two is right (sanche verify); nothing was published",
+        )
+    shutil.rmtree(place.staging)
+    return manifest_sha256
+
+
+def _content(manifest: dict[str, Any]) -> dict[str, Any]:
+    """What a package says, whatever the encryption's randomness and the ledger's state were."""
+    files = [{name: file[name] for name in ("name", "rows", "plaintext_sha256")} for file in manifest["files"]]
+    return {name: value for name, value in manifest.items() if name != "ledger_head"} | {"files": files}
+
+
 def publish_folder(place: Place) -> None:
     """The rename that makes a package visible to its recipient. Safe to repeat."""
     place.published.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -155,6 +155,13 @@ def deletions_of(lake: Lake, agreement: Agreement, business_date: date, opener: 
     return Deletions(notices, _listed(found, ("consent_id",)))
 
 
+def sealed_refs(lake: Lake, agreement: Agreement, business_date: date) -> list[bytes]:
+    """References of consents that are live now; what the publish commit will most likely ask for."""
+    _, live = _consents(agreement, business_date)
+    found = lake.rows(f"select recipient_ref_sealed from ({live}) where recipient_ref_sealed is not null")
+    return [bytes(row[0]) for row in found]
+
+
 def _consents(agreement: Agreement, business_date: date) -> tuple[str, str]:
     at = day_start(as_of(business_date))
     judged = check_sql(agreement, at=at, known_at=date.max, any_withdrawal=True)
@@ -163,7 +170,8 @@ def _consents(agreement: Agreement, business_date: date) -> tuple[str, str]:
 
 
 def _tokens(rows: pa.Table, opener: Opener) -> list[bytes]:
-    return opener.tokens([bytes(person) for person in rows["person_raw"].to_pylist()])
+    persons: list[Any] = rows["person_raw"].to_pylist()
+    return opener.tokens(persons)
 
 
 def _judge_refs(found: pa.Table, opener: Opener) -> tuple[list[str | None], list[str | None]]:

@@ -118,6 +118,38 @@ def test_C10_a_package_registered_and_then_lost_is_void_and_the_chain_goes_on(wo
     world.lake.close()
 
 
+def test_C19_a_package_that_the_lake_forgot_is_registered_again_and_not_sent_twice(world: World) -> None:
+    """The catalog was restored from a copy made before the extract; the package is out, perhaps received."""
+    world.given("Wang")
+    world.head()
+    world.lake.close()
+    before = world.hub.lake_dir.with_name("lake-before")
+    shutil.copytree(world.hub.lake_dir, before)
+    ledger_before = world.hub.ledger_dir.with_name("ledger-before")
+    shutil.copytree(world.hub.ledger_dir, ledger_before)
+    world.lake = Lake.attach(world.hub)
+    first = world.publish()
+    world.receive(first)
+    _restore(world, before, ledger_before)
+    again = world.publish()
+    assert (again.hashes, again.counts) == (first.hashes, first.counts)
+    assert not list((world.hub.outbox_dir / ".staging").iterdir())
+    _restore(world, before, ledger_before)
+    world.given("Li")  # now the same number would say something else
+    with pytest.raises(VerificationFailed, match="other content"):
+        world.publish()
+    assert world.lake.query("select count(*) as n from control.extract")["n"].to_pylist() == [0]
+    world.lake.close()
+
+
+def _restore(world: World, lake: Path, ledger: Path) -> None:
+    world.lake.close()
+    for kept, place in ((lake, world.hub.lake_dir), (ledger, world.hub.ledger_dir)):
+        shutil.rmtree(place)
+        shutil.copytree(kept, place)
+    world.lake = Lake.attach(world.hub)
+
+
 def test_C11_a_flipped_bit_in_a_published_package_is_seen_by_the_rerun(world: World) -> None:
     world.given("Wang")
     receipt = world.publish()
