@@ -23,7 +23,19 @@ __all__ = ["main", "run"]
 def main() -> None:
     """Entry point of the `sanche` command."""
     os.umask(0o077)
+    if "--json" in sys.argv:
+        _keep_standard_output()
     sys.exit(run(sys.argv[1:]))
+
+
+def _keep_standard_output() -> None:
+    """Only what we print goes to standard output; what a library draws there (DuckDB's progress bar) goes to stderr.
+
+    A script reads a receipt from it, the landing a sealed stream.
+    """
+    ours = os.dup(1)
+    os.dup2(2, 1)
+    sys.stdout = os.fdopen(ours, "w", encoding="utf-8")
 
 
 def run(arguments: list[str]) -> int:

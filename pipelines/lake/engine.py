@@ -20,7 +20,7 @@ import duckdb
 
 from pipelines.settings import Settings
 
-EXTENSIONS = ("sqlite_scanner", "ducklake")
+EXTENSIONS = ("httpfs", "sqlite_scanner", "ducklake")  # httpfs for its crypto: encrypted spill files
 _SPILL_FOLDER = re.compile(r"(?:spill|bench)-(\d+)-.*")  # ours, and those of checks/
 
 

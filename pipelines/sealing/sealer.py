@@ -223,7 +223,7 @@ def _sealing_keys(settings: Settings, keyring: Keyring) -> SealingKeys:
 
 def _connection(settings: Settings) -> duckdb.DuckDBPyConnection:
     """A DuckDB that has no place to spill to, and may open nothing but this process's own memory files."""
-    return duckdb.connect(
+    con = duckdb.connect(
         config={
             "threads": settings.threads,
             "memory_limit": settings.memory_limit,
@@ -231,6 +231,8 @@ def _connection(settings: Settings) -> duckdb.DuckDBPyConnection:
             "autoinstall_known_extensions": "false",
         }
     )
+    con.execute("set enable_progress_bar = false")  # it would be drawn on standard output, into the stream
+    return con
 
 
 def _one_ahead(reads: Iterator[_Read], *, threads: int) -> Iterator[_Read]:
