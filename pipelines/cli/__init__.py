@@ -29,7 +29,7 @@ def main() -> None:
 
 
 def _keep_standard_output() -> None:
-    """Only what we print goes to standard output; what a library draws there (DuckDB's progress bar) goes to stderr.
+    """Only what we print goes to standard output; what a library draws there (a progress bar) goes to stderr.
 
     A script reads a receipt from it, the landing a sealed stream.
     """
