@@ -24,13 +24,15 @@ from pipelines.consent import Agreement
 from pipelines.eligibility import nightly, tables
 from pipelines.eligibility.load import products_on
 from pipelines.eligibility.product import Product
-from pipelines.errors import ContractBroken, Refused
+from pipelines.errors import CatalogLocked, ContractBroken, Refused
 from pipelines.lake import Commit, Lake, door
 from pipelines.receipt import Receipt
 from pipelines.settings import Settings
 
 STEP = "decide"
 STREAM = "decisions"
+ATTEMPTS = 3
+BUILDS = f"select count(*) from control.build where step in ('marts', '{STEP}')"
 SCRATCH = "deciding"  # an in-memory database beside the lake
 
 
@@ -49,15 +51,35 @@ class Job:
 def decide(*, settings: Settings, lake: Lake, business_date: date) -> Receipt:
     """One business date. Returns counts per agreement, product and outcome; fate `decided` or `unchanged`."""
     jobs = _jobs(settings, business_date)
-    prints = _fingerprint(lake, jobs, business_date)
-    if _is_decided(lake, business_date, prints):
-        return Receipt(STEP, business_date, "unchanged", hashes={"fingerprint": prints})
     _make_tables(lake)
+    for _ in range(ATTEMPTS):
+        try:
+            return _attempt(lake, jobs, business_date)
+        except _Overtaken:
+            continue
+        finally:
+            lake.con.execute(f"detach database if exists {SCRATCH}")
+    raise CatalogLocked(
+        f"the decisions of {business_date} were overtaken {ATTEMPTS} times",
+        why="other nights were built or decided at the same time",
+        do="run it again; a rerun changes nothing",
+    )
+
+
+class _Overtaken(Exception):
+    """Marts or decisions were committed since this night read: what it worked out may rest on what is gone."""
+
+
+def _attempt(lake: Lake, jobs: list[Job], business_date: date) -> Receipt:
     with _reading(lake) as con:
+        seen = int(lake.rows(BUILDS)[0][0])
+        prints = _fingerprint(lake, jobs, business_date)
+        if _is_decided(lake, business_date, prints):
+            return Receipt(STEP, business_date, "unchanged", hashes={"fingerprint": prints})
         for job in jobs:
             if lake.has_table("landed.consent"):
                 _work_out(con, job, business_date)
-    return _commit(lake, jobs, business_date, prints)
+    return _commit(lake, jobs, business_date, prints, seen=seen)
 
 
 def _jobs(settings: Settings, business_date: date) -> list[Job]:
@@ -163,9 +185,11 @@ def _work_out(con: duckdb.DuckDBPyConnection, job: Job, business_date: date) -> 
     keep("rows", nightly.numbered_sql(tonight, reasons, job.agreement.id, job.product.id, business_date))
 
 
-def _commit(lake: Lake, jobs: list[Job], business_date: date, fingerprint: str) -> Receipt:
+def _commit(lake: Lake, jobs: list[Job], business_date: date, fingerprint: str, *, seen: int) -> Receipt:
     counts: dict[str, int] = {}
     with lake.commit(step=STEP, business_date=business_date) as commit:
+        if commit.execute(BUILDS).fetchone() != (seen,):
+            raise _Overtaken
         for job in jobs:
             for what, rows in _store(commit, job).items():
                 counts[what] = counts.get(what, 0) + rows
@@ -180,8 +204,6 @@ def _commit(lake: Lake, jobs: list[Job], business_date: date, fingerprint: str) 
             "rules": {job.name: job.product.rule_hash for job in jobs},
         }
         ledger.append(commit, stream=STREAM, kind="decided", business_date=business_date, body=body)
-    with door("deciding"):
-        lake.con.execute(f"detach {SCRATCH}")
     return Receipt(STEP, business_date, "decided", counts=counts, hashes={"fingerprint": fingerprint})
 
 

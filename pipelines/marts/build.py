@@ -20,7 +20,7 @@ import rfc8785
 from pipelines import ledger
 from pipelines.calendar import as_of
 from pipelines.contracts import load_all
-from pipelines.errors import ContractBroken
+from pipelines.errors import CatalogLocked, ContractBroken
 from pipelines.lake import Commit, Lake, door
 from pipelines.marts import derive, sql_files
 from pipelines.receipt import Receipt
@@ -29,13 +29,35 @@ from pipelines.settings import Settings
 STEP = "marts"
 SCRATCH = "night"  # an in-memory database beside the lake: stage.*, marts.* and views of landed.*
 PERSON_KEY = "marts.person_key"
+BUILDS = f"select count(*) from lake.control.build where step = '{STEP}'"
 PER_DATE = "marts.features"
+ATTEMPTS = 3  # nights of several dates side by side: each overtakes another once at most
 FIRST_FEED = "platform_earning_line"  # its first window says from when on income can be seen
 
 
 def build(*, settings: Settings, lake: Lake, business_date: date) -> Receipt:
     """One business date. Returns counts per mart; fate `built`, or `unchanged`."""
+    for _ in range(ATTEMPTS):
+        try:
+            return _attempt(settings=settings, lake=lake, business_date=business_date)
+        except _Overtaken:
+            continue
+        finally:
+            lake.con.execute(f"detach database if exists {SCRATCH}")
+    raise CatalogLocked(
+        f"the marts of {business_date} were overtaken {ATTEMPTS} times",
+        why="other nights' marts were built at the same time",
+        do="run it again; a rerun changes nothing",
+    )
+
+
+class _Overtaken(Exception):
+    """Another night's marts were committed since this one read: persons may have ids that were not seen."""
+
+
+def _attempt(*, settings: Settings, lake: Lake, business_date: date) -> Receipt:
     with _reading(lake) as con:
+        seen = int(lake.rows(BUILDS)[0][0])
         prints = _fingerprint(lake, settings, business_date)
         if _is_built(lake, business_date, prints):
             return Receipt(STEP, business_date, "unchanged", hashes={"fingerprint": prints})
@@ -49,7 +71,7 @@ def build(*, settings: Settings, lake: Lake, business_date: date) -> Receipt:
         _prepare(con, lake, settings)
         minted = derive.derive(con, night)
     is_newest = newest is None or business_date >= newest
-    return _commit(lake, business_date, prints, minted, is_newest=is_newest)
+    return _commit(lake, business_date, prints, len(minted), seen=seen, is_newest=is_newest)
 
 
 @contextmanager
@@ -137,9 +159,13 @@ def _prepare(con: duckdb.DuckDBPyConnection, lake: Lake, settings: Settings) -> 
         con.execute(f"insert into {SCRATCH}.{derive.PERSON_KEY} select * from lake.{PERSON_KEY}")
 
 
-def _commit(lake: Lake, business_date: date, fingerprint: str, minted: list[Any], *, is_newest: bool) -> Receipt:
-    counts: dict[str, int] = {"persons_new": len(minted)}
+def _commit(
+    lake: Lake, business_date: date, fingerprint: str, minted: int, *, seen: int, is_newest: bool
+) -> Receipt:
+    counts: dict[str, int] = {"persons_new": minted}
     with lake.commit(step=STEP, business_date=business_date) as commit:
+        if commit.execute(BUILDS).fetchone() != (seen,):
+            raise _Overtaken
         # person_key is what cannot be derived again: random ids, added to, never rewritten.
         commit.execute(f"create table if not exists lake.{PERSON_KEY} ({derive.PERSON_KEY_DDL})")
         commit.execute(
@@ -161,8 +187,6 @@ def _commit(lake: Lake, business_date: date, fingerprint: str, minted: list[Any]
             business_date=business_date,
             body={"counts": counts, "fingerprint": fingerprint, "as_of": as_of(business_date).isoformat()},
         )
-    with door("building the marts"):
-        lake.con.execute(f"detach {SCRATCH}")
     return Receipt(STEP, business_date, "built", counts=counts, hashes={"fingerprint": fingerprint})
 
 

@@ -110,6 +110,29 @@ def test_an_older_night_built_again_changes_its_own_features_only(filled: Hub) -
     assert filled.build(SECOND).fate == "built"
 
 
+def test_two_nights_at_once_give_nobody_two_ids(filled: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process builds, and names the same new persons, while this one has read and not yet committed."""
+    from pipelines.marts import derive
+
+    filled.land("platform_order", "worker | accepted_at\n W1 | 2026-08-20 12:00", SECOND)
+    really, builds = derive.derive, []
+
+    def overtaken(con: duckdb.DuckDBPyConnection, night: derive.Night) -> Any:
+        builds.append(night.known_at)
+        made = really(con, night)
+        if len(builds) == 1:
+            with Lake.attach(filled.settings) as other:
+                build(settings=filled.settings, lake=other, business_date=SECOND)
+        return made
+
+    monkeypatch.setattr(derive, "derive", overtaken)
+    assert filled.build(FIRST).fate == "built"
+    assert builds == [FIRST, SECOND, FIRST]
+    assert filled.one("select count(distinct person_id) from marts.person_key") == 2
+    assert filled.one("select count(distinct person_id) from marts.features") == 2
+    assert filled.one("select max(service_date) from marts.earning_day") == SECOND, "the newest date is shown"
+
+
 def test_another_definition_is_another_build(filled: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     filled.build(FIRST)
     monkeypatch.setattr("pipelines.marts.sql_files.fingerprint", lambda: "another")
