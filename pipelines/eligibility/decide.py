@@ -76,10 +76,12 @@ def _attempt(lake: Lake, jobs: list[Job], business_date: date) -> Receipt:
         prints = _fingerprint(lake, jobs, business_date)
         if _is_decided(lake, business_date, prints):
             return Receipt(STEP, business_date, "unchanged", hashes={"fingerprint": prints})
-        for job in jobs:
-            if lake.has_table("landed.consent"):
-                _work_out(con, job, business_date)
-    return _commit(lake, jobs, business_date, prints, seen=seen)
+        asked = (
+            jobs if lake.has_table("landed.consent") else []
+        )  # before the first consent there is nobody to decide
+        for job in asked:
+            _work_out(con, job, business_date)
+    return _commit(lake, asked, business_date, prints, seen=seen)
 
 
 def _jobs(settings: Settings, business_date: date) -> list[Job]:
@@ -175,7 +177,7 @@ def _work_out(con: duckdb.DuckDBPyConnection, job: Job, business_date: date) -> 
         con.execute(f"create or replace table {mine}_{name} as {sql}")
         return f"{mine}_{name}"
 
-    applications = keep("application", nightly.application_sql(job.product, live, day, has_features=True))
+    applications = keep("application", nightly.application_sql(job.product, live, day))
     fresh = keep("fresh", nightly.fresh_sql(job.product, applications, as_of=day))
     prior = nightly.prior_sql(job.agreement.id, job.product.id, day)
     tonight = keep("tonight", nightly.tonight_sql(job.product, job.agreement, fresh, prior, business_date))
@@ -210,11 +212,6 @@ def _commit(lake: Lake, jobs: list[Job], business_date: date, fingerprint: str, 
 def _store(commit: Commit, job: Job) -> dict[str, int]:
     """Insert a job's rows and traces; returns rows by agreement.outcome."""
     rows = f"{SCRATCH}.main.{job.name}_rows"
-    there = commit.execute(
-        "select 1 from duckdb_tables() where database_name = ? and table_name = ?", [SCRATCH, f"{job.name}_rows"]
-    ).fetchone()
-    if not there:
-        return {}
     commit.execute(f"insert into {tables.DECISION} by name select * exclude (trace) from {rows}")
     commit.execute(
         f"insert into {tables.TRACE} by name select decision_no, unnest(trace, recursive := true) from {rows}"

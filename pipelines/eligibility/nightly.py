@@ -15,7 +15,7 @@ import pyarrow as pa
 from pipelines.calendar import day_start
 from pipelines.eligibility.compile import verdict_sql
 from pipelines.eligibility.product import OUTCOMES, Product
-from pipelines.eligibility.tables import DECISION, STANDING
+from pipelines.eligibility.tables import STANDING
 
 if TYPE_CHECKING:
     from pipelines.consent import Agreement
@@ -42,7 +42,7 @@ def reason_words(product: Product) -> pa.Table:
     return pa.Table.from_pylist(rows, pa.schema([(key, pa.string()) for key in keys]))
 
 
-def application_sql(product: Product, live: str, as_of: date, *, has_features: bool) -> str:
+def application_sql(product: Product, live: str, as_of: date) -> str:
     """One row per live application, with the person's features of the night (NULL where there are none).
 
     A minor's own consent is not enough (保险法 33): the guardian's must stand beside it.
@@ -50,11 +50,7 @@ def application_sql(product: Product, live: str, as_of: date, *, has_features: b
     features = [name for name in product.features if name not in ("consent_live", "guardian_ok")]
     extra = sorted({"payout_cycle", "payout_dom_mode", *(FRESHNESS[source] for source in product.sources)})
     names = sorted({*features, *extra, "age_years"})
-    source = (
-        f"select * from marts.features where as_of = date '{as_of}'"
-        if has_features
-        else "select * from marts.features limit 0"
-    )
+    source = f"select * from marts.features where as_of = date '{as_of}'"
     listed = ", ".join(f'f."{name}"' for name in names)
     return f"""
 select live.person_id, live.consent_id, live.consent_version, live.identity_match,
@@ -301,9 +297,3 @@ select left(sha256(concat_ws('|', h.agreement, h.consent_id, h.product, h.as_of:
 from hashed as h left join said on said.consent_id = h.consent_id
 where said.decision_no is null or said.content_hash <> h.content_hash
 order by h.person_id, h.consent_id"""
-
-
-__all__ = [
-    "DECISION", "application_sql", "fresh_sql", "numbered_sql", "prior_sql", "reason_words", "reasons_sql",
-    "tonight_sql",
-]  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import pytest
 
+from pipelines.contracts import read_yaml
 from pipelines.lake import Lake
 from pipelines.marts import build
 from pipelines.settings import Settings
@@ -209,25 +210,21 @@ def _bad_doubles(con: duckdb.DuckDBPyConnection) -> list[str]:
     return bad
 
 
-def test_the_dictionary_describes_every_feature() -> None:
-    from pipelines.eligibility.load import feature_types
-
+def test_the_dictionaries_describe_every_column_of_every_mart() -> None:
     world = Drawing(FIRST)
     world.land("platform_worker", WORKERS)
     world.derive(SECOND)
-    kinds = {"VARCHAR": "text", "BIGINT": "bigint", "INTEGER": "integer", "DOUBLE": "double", "BOOLEAN": "boolean"}
-    described = {
-        name: kind
-        for name, kind in feature_types(Settings()).items()
-        if name not in ("consent_live", "guardian_ok")
-    }
-    found = {
-        name: kinds.get(kind, kind.lower())
-        for name, kind in world.con.execute(
-            "select column_name, data_type from duckdb_columns() "
-            "where schema_name = 'marts' and table_name = 'features'"
-        ).fetchall()
-    }
+    kinds = {"VARCHAR": "text"}
+    described, found = {}, {}
+    for path in sorted((Settings().schemas / "marts").glob("*.odcs.yaml")):
+        table = read_yaml(path)["schema"][0]
+        described[table["name"]] = [(column["name"], column["physicalType"]) for column in table["properties"]]
+        assert all(column["description"] for column in table["properties"])
+    for table, column, kind in world.con.execute(
+        "select table_name, column_name, data_type from duckdb_columns() where schema_name = 'marts' "
+        "order by table_name, column_index"
+    ).fetchall():
+        found.setdefault(table, []).append((column, kinds.get(kind, kind.lower())))
     assert found == described
 
 
