@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pipelines.lake import Lake
-from pipelines.privacy import open_keyring
+from pipelines.privacy import Keyring, open_keyring, pseudonym_key
 from pipelines.settings import Settings
-from tests.unit.extracts.world import World, make_hub
+from tests.unit.extracts.world import BANK, INSURER, World, make_hub
 
 
 @pytest.fixture(scope="session")
@@ -20,10 +20,19 @@ def ready_hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def keyring(ready_hub: Path) -> Keyring:
+    """Opened once: unlocking it takes a deliberate quarter of a second."""
+    ring = open_keyring(Settings(home=ready_hub / "hub"), "release")
+    for agreement in (BANK, INSURER):
+        pseudonym_key(ring, agreement.pseudonym_space)
+    return ring
+
+
 @pytest.fixture
-def world(ready_hub: Path, tmp_path: Path) -> Iterator[World]:
+def world(ready_hub: Path, keyring: Keyring, tmp_path: Path) -> Iterator[World]:
     shutil.copytree(ready_hub, tmp_path, dirs_exist_ok=True)
     hub = Settings(home=tmp_path / "hub", threads=1, memory_limit="300MB")
     homes = {name: tmp_path / name for name in ("bank_a", "insurer_b")}
     with Lake.attach(hub) as lake:
-        yield World(hub, homes, lake, open_keyring(hub, "release"))
+        yield World(hub, homes, lake, keyring)

@@ -9,8 +9,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines import ledger
@@ -65,11 +63,24 @@ class World:
     keyring: Keyring
     drawn: int = 0
     persons: set[str] = field(default_factory=set)
+    consents: set[tuple[str, str]] = field(default_factory=set)
+    pending: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
 
     def _insert(self, table: str, row: dict[str, Any]) -> None:
-        columns = ", ".join(f"${key} as {key}" for key in row)
+        self.pending.setdefault(table, []).append(row)
+
+    def flush(self) -> None:
+        """Write what was drawn: one commit, one data file a table."""
+        pending, self.pending = self.pending, {}
+        if not pending:
+            return
         with self.lake.commit(step="draw", business_date=None) as commit:
-            commit.execute(f"insert into {table} by name select {columns}", row)
+            for table, rows in pending.items():
+                commit.execute(f"create or replace temp table drawn as from {table} limit 0")
+                for row in rows:
+                    columns = ", ".join(f"${key} as {key}" for key in row)
+                    commit.execute(f"insert into drawn by name select {columns}", row)
+                commit.execute(f"insert into {table} from drawn")
 
     def given(self, name: str, agreement: Agreement = BANK, on: date = NIGHT, **decision: Any) -> str:
         """A person with a live consent and a decision for the night."""
@@ -78,16 +89,13 @@ class World:
             link = {"person_id": person_id(name), "source": "consent", "id_token": id_token(name),
                     "valid_from": date(2025, 1, 1)}  # fmt: skip
             self._insert("marts.person_link", link)
-        known = self.lake.rows(
-            "select 1 from landed.consent where person_id_no_token = $t::uuid and recipient_institution = $r",
-            {"t": id_token(name), "r": agreement.recipient},
-        )
-        if not known:
+        if (name, agreement.id) not in self.consents:
             self.consent(name, agreement)
         return self.decided(name, agreement, on, **decision)
 
     def consent(self, name: str, agreement: Agreement = BANK, ref: str | None = None, **changes: Any) -> None:
         self.drawn += 1
+        self.consents.add((name, agreement.id))
         row = consent_row(name, agreement) | {"row_no": self.drawn} | changes
         sealed = seal_ref(ref or f"APPL-{name.upper():>06}".replace(" ", "0"), self.hub)
         self._insert("landed.consent", row | {"recipient_ref_sealed": sealed})
@@ -113,12 +121,14 @@ class World:
         return str(row["decision_no"])
 
     def head(self, on: date = NIGHT) -> None:
+        self.flush()
         with self.lake.commit(step="draw", business_date=on) as commit:
             commit.execute("insert into control.build values ('decide', ?, 'by hand', 1)", [on])
             ledger.append(commit, stream="decisions", kind="decided", business_date=on, body={"n": 1})
         ledger.close_head(self.lake, business_date=on, sign=cms_signer(self.hub, self.keyring))
 
     def publish(self, agreement: Agreement = BANK, on: date = NIGHT) -> Receipt:
+        self.flush()
         head = ledger.latest_head(self.lake)
         if head is None or head.business_date < on:
             self.head(on)
@@ -156,4 +166,4 @@ def seal_ref(ref: str, hub: Settings) -> bytes:
     return bytes(pyrage.encrypt(ref.encode(), [public]))
 
 
-__all__ = ["BANK", "INSURER", "NIGHT", "World", "duckdb", "make_hub", "manifest_of", "pa", "rows_of"]
+__all__ = ["BANK", "INSURER", "NIGHT", "World", "make_hub", "manifest_of", "rows_of"]
