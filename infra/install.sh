@@ -20,7 +20,8 @@ if ! "$python" -m venv "$venv" 2>/dev/null; then
   fi
 fi
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r infra/bootstrap.lock
-install=("$venv/bin/uv" pip install --quiet --python "$venv/bin/python")
+# Compiled once here: where PYTHONDONTWRITEBYTECODE is set, each process would compile what it imports anew.
+install=("$venv/bin/uv" pip install --quiet --compile-bytecode --python "$venv/bin/python")
 # An index cache that is behind can miss a fresh release: ask once more, past the cache.
 "${install[@]}" --require-hashes -r requirements.lock ||
   "${install[@]}" --refresh --require-hashes -r requirements.lock

@@ -27,7 +27,7 @@ SEED = 20260819
 FIRST_DATE = date(2026, 8, 19)
 NIGHTS = 2
 SPARE_NIGHTS = 1  # a further date that the agencies already have, for whoever opens the Airflow UI afterwards
-PERSONS = 240
+PERSONS = 160
 INSTITUTIONS = {"bank_a": "cms", "insurer_b": "age"}
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -121,44 +122,84 @@ def _understand(arguments: tuple[str, ...], exit_code: int, output: str) -> Rece
         ) from None
 
 
-@contextmanager
-def sealed_stream(request: bytes, *, settings: Settings) -> Iterator[BinaryIO]:
-    """The Arrow stream of a `sanche seal` process that was given this request on its standard input.
+class Sealer:
+    """A `sanche seal` process, started before its request is known, so that it loads while the landing does.
 
-    Raises on leaving: the sealer's own error if it ended with one. The landing commits only after that.
+    Promises: it is forked (forkserver) or started (spawn) from a process that has opened no key and no lake yet:
+              make one first, open things afterwards. Leaving `stream` raises the sealer's own error, if any.
     """
-    sealer = subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", "seal", "--json"],
-        env=environment(settings),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert sealer.stdin is not None
-    assert sealer.stdout is not None
-    assert sealer.stderr is not None
-    try:
-        sealer.stdin.write(request)
-        sealer.stdin.close()
+
+    def __init__(self, settings: Settings) -> None:
+        request, self._ask = os.pipe()
+        self._answer, stream = os.pipe()
+        self._complaint, complaint = os.pipe()
+        if settings.processes == "forkserver":
+            self._pid = self._forked(request, stream, complaint)
+        else:
+            command = [sys.executable, "-m", "pipelines.cli", "seal", "--json"]
+            child = subprocess.Popen(
+                command, env=environment(settings), stdin=request, stdout=stream, stderr=complaint
+            )
+            self._pid, self._child = child.pid, child
+        for end in (request, stream, complaint):
+            os.close(end)
+        self._exit_code: int | None = None
+
+    def _forked(self, request: int, stream: int, complaint: int) -> int:
+        pid = os.fork()
+        if pid:
+            return pid
+        exit_code = 70
         try:
-            yield cast(BinaryIO, sealer.stdout)
-        except errors.SancheError:
-            # The reader saw a cut stream; what the sealer says about it, if anything, is the cause.
-            sealer.stdout.close()
-            _raise_from_sealer(sealer)
-            raise
-        sealer.stdout.close()
-        _raise_from_sealer(sealer)
-    finally:
-        if sealer.poll() is None:
-            sealer.kill()
-        sealer.wait()
-        for pipe in (sealer.stdout, sealer.stderr):
-            pipe.close()
+            for end in (self._ask, self._answer, self._complaint):
+                os.close(end)
+            for end, standard in ((request, 0), (stream, 1), (complaint, 2)):
+                os.dup2(end, standard)
+            sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w")
+            sys.stderr = os.fdopen(2, "w", buffering=1)
+            from pipelines.cli import run
 
+            exit_code = run(["seal", "--json"])
+            sys.stdout.flush()
+        finally:
+            os._exit(exit_code)  # never back into the landing's own frames
 
-def _raise_from_sealer(sealer: subprocess.Popen[bytes]) -> None:
-    assert sealer.stderr is not None
-    said = sealer.stderr.read().decode("utf-8", "replace")
-    if sealer.wait() not in (0, -13):  # -13: it was still writing when we stopped reading (SIGPIPE)
-        _understand(("seal",), sealer.returncode or 70, said)
+    @contextmanager
+    def stream(self, request: bytes) -> Iterator[BinaryIO]:
+        """The sealed Arrow stream that answers this request. Raises on leaving: the sealer's own error."""
+        with os.fdopen(self._ask, "wb") as ask:
+            self._ask = -1
+            ask.write(request)
+        with os.fdopen(self._answer, "rb") as answer:
+            self._answer = -1
+            try:
+                yield cast(BinaryIO, answer)
+            except errors.SancheError:
+                # The reader saw a cut stream; what the sealer says about it, if anything, is the cause.
+                answer.close()
+                self._raise_its_error()
+                raise
+        self._raise_its_error()
+
+    def _raise_its_error(self) -> None:
+        with os.fdopen(self._complaint, "rb") as complaint:
+            self._complaint = -1
+            said = complaint.read().decode("utf-8", "replace")
+        exit_code = self._wait()
+        if exit_code not in (0, -signal.SIGPIPE):  # it may still write when we stop reading
+            _understand(("seal",), exit_code, said)
+
+    def _wait(self) -> int:
+        if self._exit_code is None:
+            _, status = os.waitpid(self._pid, 0)
+            self._exit_code = os.waitstatus_to_exitcode(status)
+        return self._exit_code
+
+    def close(self) -> None:
+        """End the process if it is still there: nothing was asked, or its reader gave up."""
+        for end in (self._ask, self._answer, self._complaint):
+            if end >= 0:
+                os.close(end)
+        if self._exit_code is None:
+            os.kill(self._pid, signal.SIGKILL)
+            self._wait()

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     root: Root = Path(".demo"),
-    persons: Persons = 240,
+    persons: Persons = 160,
     json: Json = False,
 ) -> None:
     """Run three business dates on embedded agencies with the real DAGs, and show what happened.
@@ -64,7 +64,7 @@ def demo(
 
 def province_generate(
     out: Annotated[Path, typer.Option(help="Folder to write to.")],
-    persons: Persons = 240,
+    persons: Persons = 160,
     nights: Annotated[int, typer.Option(min=0, help="Business dates after the first load.")] = 3,
     first: Annotated[str, typer.Option("--first-date", help="Business date of the first load.")] = "2026-08-19",
     seed: Annotated[int, typer.Option(help="Same seed, same province.")] = 20260819,
@@ -80,7 +80,7 @@ def province_generate(
 
 def province_serve(
     root: Root = Path(".demo"),
-    persons: Persons = 240,
+    persons: Persons = 160,
 ) -> None:
     """Serve the province's agencies on free loopback ports until stopped, with their addresses in the hub's
     connections.json."""
@@ -99,7 +99,7 @@ def province_serve(
 
 def airflow(
     root: Root = Path(".demo"),
-    persons: Persons = 240,
+    persons: Persons = 160,
     port: Annotated[int, typer.Option(help="Port of the Airflow UI on loopback; 0 takes a free one.")] = 8080,
     home: Home = None,
 ) -> None:

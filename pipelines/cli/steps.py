@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -120,22 +121,25 @@ def seal(home: Home = None, json: Json = False) -> None:
 
 def land(feed: Feed, on: Date, home: Home = None, json: Json = False) -> None:
     """Check a pulled batch against its contract and land it: landed, quarantined or duplicate, in one commit."""
-    from pipelines.lake import Lake
-    from pipelines.landing import land as step
-    from pipelines.launch import sealed_stream
-    from pipelines.privacy import open_keyring
+    from pipelines.launch import Sealer
 
     hub, day = settings(), business_date(on)
-    with Lake.attach(hub) as lake:
-        receipt = step(
-            feed,
-            contract=contract_of(feed, hub),
-            settings=hub,
-            lake=lake,
-            keyring=open_keyring(hub, "land"),
-            business_date=day,
-            open_sealed=lambda request: sealed_stream(request, settings=hub),
-        )
+    contract = contract_of(feed, hub)
+    with closing(Sealer(hub)) as sealer:  # before any key or lake is open in this process
+        from pipelines.lake import Lake
+        from pipelines.landing import land as step
+        from pipelines.privacy import open_keyring
+
+        with Lake.attach(hub) as lake:
+            receipt = step(
+                feed,
+                contract=contract,
+                settings=hub,
+                lake=lake,
+                keyring=open_keyring(hub, "land"),
+                business_date=day,
+                open_sealed=sealer.stream,
+            )
     show(receipt, as_json=json)
 
 
