@@ -172,12 +172,12 @@ def head(on: Date, home: Home = None, json: Json = False) -> None:
     hub, day = settings(), business_date(on)
     sign = cms_signer(hub, open_keyring(hub, "release"))
     with Lake.attach(hub) as lake:
-        before = latest_head(lake)
+        latest = latest_head(lake)
         signed = close_head(lake, business_date=day, sign=sign)
     receipt = Receipt(
         step="head",
         business_date=day,
-        fate="unchanged" if before is not None and before.head_no == signed.head_no else "signed",
+        fate="unchanged" if latest is not None and signed.head_no <= latest.head_no else "signed",
         counts={"head_no": signed.head_no, "streams": signed.streams},
         hashes={"root": signed.root},
     )

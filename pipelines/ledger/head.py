@@ -116,15 +116,16 @@ def blinded_id(stream: str, first_hash: str) -> str:
 
 
 def close_head(lake: Lake, *, business_date: date, sign: Sign) -> Head:
-    """Sign and store the root over all streams; the last head again if nothing new is under it.
+    """Sign and store the root over all streams; the date's own head again if nothing came since the last one.
 
     sign: the statement's bytes to a detached signature. Raises: Refused on an empty ledger, VerificationFailed.
     """
     with lake.commit(step="head", business_date=business_date) as commit:
         last = _latest(commit)
         leaves = _leaves(commit)
-        if last is not None and last.business_date == business_date and not _has_grown(last, leaves):
-            return last
+        mine = _of_date(commit, business_date)
+        if last is not None and mine is not None and not _has_grown(last, leaves):
+            return mine
         if not leaves:
             raise Refused("no ledger head", why="the ledger has no entry", do="pull and land a feed first")
         file = AppendedFile(lake.settings.ledger_dir, "head", number="head_no")
@@ -201,6 +202,11 @@ def _signed(last: Head | None, leaves: list[Leaf], *, business_date: date, sign:
 def _latest(source: Commit | Lake) -> Head | None:
     row = source.con.execute(f"{HEADS} desc limit 1", {"after": 0}).fetchone()
     return Head(*row) if row else None
+
+
+def _of_date(commit: Commit, business_date: date) -> Head | None:
+    """The last head of this business date: a rerun of an older night finds it again."""
+    return next((head for head in reversed(list(heads(commit))) if head.business_date == business_date), None)
 
 
 def _leaves(commit: Commit) -> list[Leaf]:
