@@ -21,7 +21,7 @@ demo: $(STAMP) ## three business dates on embedded agencies, with the real DAGs;
 
 test: $(STAMP) ## all tests; starts what it needs and stops it
 	@bash infra/test-packages.sh
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(STAMP) ## what CI checks without running anything: style, types, imports
 	@$(BIN)/ruff check .

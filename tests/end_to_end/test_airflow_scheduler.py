@@ -16,7 +16,7 @@ from pipelines import demo
 from pipelines.cli.demo import stop_group
 from pipelines.night import feeds
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(540)]
 DAY = demo.FIRST_DATE.isoformat()
 PATIENCE_S = 300
 

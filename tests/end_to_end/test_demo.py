@@ -120,7 +120,8 @@ def test_running_it_again_changes_nothing(shown: Shown):
     before = oracle.contents(shown.stage.settings())
     packages = {p: p.stat().st_mtime_ns for p in shown.stage.settings().outbox_dir.rglob("*")}
     with demo.agencies(shown.stage):
-        receipts = demo.run_dags(shown.stage, shown.stage.dates(), show_progress=False)
+        first, *_, last = shown.stage.dates()
+        receipts = demo.run_dags(shown.stage, [first, last], show_progress=False)
     changed = {(r.step, r.subject, r.fate) for r in receipts if r.step != "report"}
     assert {fate for _, _, fate in changed} == {"unchanged"}, sorted(c for c in changed if c[2] != "unchanged")
     assert oracle.differences(before, oracle.contents(shown.stage.settings())) == []

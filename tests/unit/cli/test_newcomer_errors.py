@@ -49,7 +49,7 @@ def ready(tmp_path_factory) -> Path:
     return home
 
 
-def says(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
+def expect_error(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None:
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert "\ndo " in done.stderr, done.stderr
@@ -58,7 +58,9 @@ def says(done: subprocess.CompletedProcess[str], code: int, *words: str) -> None
 
 
 def test_no_key(tmp_path):
-    says(sanche("pull", "platform_order", *DAY, home=tmp_path / "empty"), 77, "keyring", "sanche keys init")
+    expect_error(
+        sanche("pull", "platform_order", *DAY, home=tmp_path / "empty"), 77, "keyring", "sanche keys init"
+    )
 
 
 def test_wrong_passphrase(ready, tmp_path):
@@ -68,22 +70,22 @@ def test_wrong_passphrase(ready, tmp_path):
     passphrase.chmod(0o600)
     passphrase.write_text("not it")
     passphrase.chmod(0o400)
-    says(sanche("pull", "platform_order", *DAY, home=home), 77, "passphrase", "pull.passphrase")
+    expect_error(sanche("pull", "platform_order", *DAY, home=home), 77, "passphrase", "pull.passphrase")
 
 
 @pytest.mark.parametrize("feed", ["platform_order", "si_person", "bank_txn"])
 def test_agency_down(ready, feed):
     done = sanche("pull", feed, *DAY, home=ready)
-    says(done, 75, feed)
+    expect_error(done, 75, feed)
     assert "password" not in done.stderr.lower()
 
 
 def test_unknown_feed(ready):
-    says(sanche("pull", "platform_ordr", *DAY, home=ready), 64, "platform_ordr", "platform_order")
+    expect_error(sanche("pull", "platform_ordr", *DAY, home=ready), 64, "platform_ordr", "platform_order")
 
 
 def test_a_date_that_is_none(ready):
-    says(sanche("marts", "--date", "20/08/2026", home=ready), 64, "YYYY-MM-DD")
+    expect_error(sanche("marts", "--date", "20/08/2026", home=ready), 64, "YYYY-MM-DD")
 
 
 def test_malformed_contract(ready, tmp_path):
@@ -92,7 +94,7 @@ def test_malformed_contract(ready, tmp_path):
     broken = schemas / "feeds" / "consent.odcs.yaml"
     broken.write_text(broken.read_text().replace("required:", "reqired:", 1))
     done = sanche("pull", "consent", *DAY, home=ready, SANCHE_SCHEMAS=str(schemas))
-    says(done, 65, "consent.odcs.yaml", "reqired")
+    expect_error(done, 65, "consent.odcs.yaml", "reqired")
 
 
 def test_malformed_product(ready, tmp_path):
@@ -100,7 +102,7 @@ def test_malformed_product(ready, tmp_path):
     shutil.copytree(REPOSITORY / "schemas", schemas)
     product = schemas / "products" / "c1.yaml"
     product.write_text(product.read_text() + "\nlimmit: 3\n")
-    says(sanche("decide", *DAY, home=ready, SANCHE_SCHEMAS=str(schemas)), 65, "c1.yaml", "limmit")
+    expect_error(sanche("decide", *DAY, home=ready, SANCHE_SCHEMAS=str(schemas)), 65, "c1.yaml", "limmit")
 
 
 def test_port_taken(tmp_path):
@@ -118,12 +120,12 @@ def test_port_taken(tmp_path):
 def test_no_connections_file(tmp_path):
     home = tmp_path / "hub"
     init_keyrings(Settings(home=home), valid_from=date(2026, 8, 19))
-    says(sanche("pull", "platform_order", *DAY, home=home), 77, "connections.json")
+    expect_error(sanche("pull", "platform_order", *DAY, home=home), 77, "connections.json")
 
 
 def test_a_setting_that_does_not_exist(ready):
     done = sanche("marts", *DAY, home=ready, SANCHE_THREADS="many")
-    says(done, 64, "threads")
+    expect_error(done, 64, "threads")
 
 
 def test_json_errors_can_be_read_by_a_script(ready):
