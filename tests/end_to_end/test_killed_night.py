@@ -12,12 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
-from pipelines.ledger import verify
-from pipelines.privacy import cms_verifier
 
 from pipelines import demo
 from pipelines.lake import Lake
 from pipelines.launch import environment
+from pipelines.ledger import verify
+from pipelines.privacy import cms_verifier
 from pipelines.settings import Settings
 from tests.end_to_end import oracle
 

@@ -12,8 +12,8 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from pipelines.privacy import init_keyrings
 
+from pipelines.privacy import init_keyrings
 from pipelines.settings import REPOSITORY, Settings
 
 DAY = ["--date", "2026-08-20"]
