@@ -108,6 +108,7 @@ def airflow_environment(stage: Stage, **more: str) -> dict[str, str]:
         environment(hub)
         | {
             "AIRFLOW_HOME": str(home),
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
             "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "dags"),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",

@@ -208,7 +208,7 @@ class Keyring:
             raise KeyUnavailable(
                 f"wrong passphrase for {self.path.name}",
                 where=str(self.path),
-                why="the passphrase file does not belong to this keyring",
+                why=f"{self.path.stem}.passphrase does not belong to this keyring",
                 do="restore the pair (keyring and passphrase) from the same backup",
             )
         if not hmac.compare_digest(document["mac"], self._unlocked.mac(document)):

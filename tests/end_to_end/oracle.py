@@ -17,7 +17,7 @@ from pipelines.settings import Settings
 
 RANDOM_COLUMNS = {
     "ciphertext_sha256", "manifest_sha256", "previous_manifest_sha256", "folder", "snapshot", "fingerprint",
-    "sha256", "person_token", "feature_hash", "bytes",
+    "sha256", "person_token", "feature_hash", "content_hash", "bytes",
 }  # fmt: skip
 LEFT_OUT_TABLES = {"control.file", "ledger.head"}
 LEDGER_COLUMNS = {"stream", "seq", "kind", "business_date"}

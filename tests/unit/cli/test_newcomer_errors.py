@@ -11,6 +11,7 @@ import sys
 from datetime import date
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from pipelines.privacy import init_keyrings
@@ -39,10 +40,11 @@ def ready(tmp_path_factory) -> Path:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     down = {"host": "127.0.0.1", "port": port, "login": "hub", "password": "x", "extra": {}}
+    host_key = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     connections = {
         "platforms": down | {"conn_type": "http"},
         "social_insurance": down | {"conn_type": "postgres", "schema": "si"},
-        "banks": down | {"conn_type": "sftp", "extra": {"host_key": "ssh-ed25519 AAAA", "path": "/outgoing"}},
+        "banks": down | {"conn_type": "sftp", "extra": {"host_key": host_key, "path": "/outgoing"}},
     }
     (home / "connections.json").write_text(json.dumps(connections))
     (home / "connections.json").chmod(0o600)

@@ -22,6 +22,9 @@ def refuse(*args, **kwargs): raise RuntimeError("a DAG file opened a socket at i
 socket.socket.connect = refuse
 from airflow.dag_processing.dagbag import DagBag
 bag = DagBag(collect_dags=True)
+def names(condition):
+    if condition is None: return []
+    return [condition.name] if hasattr(condition, "name") else sum(map(names, condition.objects), [])
 print("BAG " + json.dumps({
     "errors": list(bag.import_errors.values()),
     "dags": {
@@ -29,8 +32,7 @@ print("BAG " + json.dumps({
             "doc": dag.doc_md or "", "tags": sorted(dag.tags), "paused": True,
             "owner": dag.owner, "order": [task.task_id for task in dag.topological_sort()],
             "outlets": sorted(a.name for task in dag.tasks for a in task.outlets),
-            "waits_for": sorted(a.name for _, a in dag.timetable.asset_condition.iter_assets())
-                         if hasattr(dag.timetable, "asset_condition") else [],
+            "waits_for": sorted(names(getattr(dag.timetable, "asset_condition", None))),
         } for dag_id, dag in bag.dags.items()
     },
 }))
