@@ -9,25 +9,16 @@ Not here: which bank issued it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pipelines.identifiers import text as columns
 from pipelines.identifiers import verdict as v
+from pipelines.identifiers.judgement import Judgement, judge_column
 
 _SEPARATORS = re.compile(r"[\s\-]")
 _ACCOUNT = re.compile(r"[0-9]{8,30}")
-
-SCHEMA = pa.schema([("value", pa.string()), ("verdict", pa.string())])
-
-
-@dataclass(frozen=True, slots=True)
-class BankAccount:
-    value: str | None
-    verdict: str
 
 
 def make_check_digit(digits: str) -> str:
@@ -49,23 +40,23 @@ def _luhn_sum(digits: str) -> int:
     return total
 
 
-def canonical(text: str) -> BankAccount:
+def canonical(text: str) -> Judgement:
     """Digits only, or no value and why not."""
     value, full_width = columns.normalised(text)
     if not value:
-        return BankAccount(None, v.EMPTY)
+        return Judgement(None, v.EMPTY)
     value = _SEPARATORS.sub("", value)
     if _ACCOUNT.fullmatch(value) is None:
-        return BankAccount(None, v.BAD_FORMAT)
+        return Judgement(None, v.BAD_FORMAT)
     note = v.OK if luhn_holds(value) else v.OK_NOT_LUHN
-    return BankAccount(value, v.OK_FULL_WIDTH if full_width else note)
+    return Judgement(value, v.OK_FULL_WIDTH if full_width else note)
 
 
 def canonical_column(column: Any) -> Any:
     """`canonical` over a text column: a table of value, verdict. Cards (16 to 19 digits) are judged in numpy."""
     array = columns.one_array(column)
     data, starts, lengths = columns.buffers(array)
-    fast = np.zeros(len(array), np.bool_)
+    clean = np.zeros(len(array), np.bool_)
     code = np.zeros(len(array), np.int8)
     for width in range(16, 20):
         here = lengths == width
@@ -74,14 +65,9 @@ def canonical_column(column: Any) -> Any:
         rows = columns.matrix(data, starts[here], width)
         good = columns.digits(rows)
         here[here] = good
-        fast |= here
+        clean |= here
         code[here] = np.where(_luhn_holds(rows[good]), v.ALL.index(v.OK), v.ALL.index(v.OK_NOT_LUHN))
-    kept = array if fast.all() else array.filter(pa.array(fast))
-    fast_table = pa.table([kept, columns.words(code[fast], v.ALL)], schema=SCHEMA)
-    if len(kept) == len(array):
-        return fast_table
-    slow_table = columns.each_distinct(array.filter(pa.array(~fast)), _judge, SCHEMA)
-    return columns.merge(len(array), fast, fast_table, slow_table)
+    return judge_column(array, canonical, clean=clean, clean_verdicts=columns.words(code[clean], v.ALL))
 
 
 _DOUBLED = np.array([0, 2, 4, 6, 8, 1, 3, 5, 7, 9], np.uint8)
@@ -92,8 +78,3 @@ def _luhn_holds(rows: columns.Bytes) -> columns.Mask:
     total = numbers[:, ::-1][:, ::2].sum(axis=1, dtype=np.int32)
     total += _DOUBLED[numbers[:, ::-1][:, 1::2]].sum(axis=1, dtype=np.int32)
     return np.asarray(total % 10 == 0)
-
-
-def _judge(text: str) -> tuple[str | None, str]:
-    judged = canonical(text)
-    return judged.value, judged.verdict

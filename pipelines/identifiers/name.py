@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.identifiers import text as columns
 from pipelines.identifiers import verdict as v
+from pipelines.identifiers.judgement import Judgement, judge_column, where
 
 MIDDLE_DOT = "·"
 _DOTS = re.compile("[•‧∙・･．ꞏ·]")  # NFKC does not unify them (DOMAIN E6)
@@ -40,26 +39,18 @@ _COMMON_CHARACTERS = frozenset(
 )
 _CLEAN = "^[" + "".join(sorted(SURNAMES)) + r"][\x{4E00}-\x{9FEF}]{1,3}$"
 
-SCHEMA = pa.schema([("value", pa.string()), ("verdict", pa.string())])
 
-
-@dataclass(frozen=True, slots=True)
-class Name:
-    value: str | None
-    verdict: str
-
-
-def canonical(text: str) -> Name:
+def canonical(text: str) -> Judgement:
     """The name in canonical form, or no value and why not."""
     if "\ufffd" in text:
-        return Name(None, v.MOJIBAKE)
+        return Judgement(None, v.MOJIBAKE)
     typed = unicodedata.normalize("NFC", text).strip()
     value = _DOTS.sub(MIDDLE_DOT, typed)
     if not value:
-        return Name(None, v.EMPTY)
+        return Judgement(None, v.EMPTY)
     if len(value) > _LONGEST or any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
-        return Name(None, v.BAD_FORMAT)
-    return Name(None, v.MOJIBAKE) if is_mojibake(typed) else Name(value, v.OK)
+        return Judgement(None, v.BAD_FORMAT)
+    return Judgement(None, v.MOJIBAKE) if is_mojibake(typed) else Judgement(value, v.OK)
 
 
 def is_mojibake(value: str) -> bool:
@@ -93,16 +84,4 @@ def canonical_column(column: Any) -> Any:
     """`canonical` over a text column: a table of value, verdict."""
     array = columns.one_array(column)
     clean = pc.and_not(pc.match_substring_regex(array, _CLEAN), pc.match_substring(array, "锟斤拷"))
-    clean = pc.fill_null(clean, False)
-    fast = clean.to_numpy(zero_copy_only=False)
-    kept = array if fast.all() else array.filter(clean)
-    fast_table = pa.table([kept, pa.array([v.OK], pa.string()).take(columns.zeros(len(kept)))], schema=SCHEMA)
-    if len(kept) == len(array):
-        return fast_table
-    slow_table = columns.each_distinct(array.filter(pc.invert(clean)), _judge, SCHEMA)
-    return columns.merge(len(array), fast, fast_table, slow_table)
-
-
-def _judge(text: str) -> tuple[str | None, str]:
-    judged = canonical(text)
-    return judged.value, judged.verdict
+    return judge_column(array, canonical, clean=where(clean))

@@ -8,25 +8,15 @@ Not here: whether the organisation exists.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
-
-import pyarrow as pa
 
 from pipelines.identifiers import text as columns
 from pipelines.identifiers import verdict as v
+from pipelines.identifiers.judgement import Judgement, judge_each_distinct
 
 _ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _WEIGHTS = (1, 3, 9, 27, 19, 26, 16, 17, 20, 29, 25, 13, 8, 24, 10, 30, 28)
 _CODE = re.compile(rf"[{_ALPHABET}]{{18}}")
-
-SCHEMA = pa.schema([("value", pa.string()), ("verdict", pa.string())])
-
-
-@dataclass(frozen=True, slots=True)
-class Uscc:
-    value: str | None
-    verdict: str
 
 
 def make_check_digit(first17: str) -> str:
@@ -37,23 +27,18 @@ def make_check_digit(first17: str) -> str:
     return _ALPHABET[-total % 31]
 
 
-def canonical(text: str) -> Uscc:
+def canonical(text: str) -> Judgement:
     """The code, or no value and why not."""
     value, full_width = columns.normalised(text)
     if not value:
-        return Uscc(None, v.EMPTY)
+        return Judgement(None, v.EMPTY)
     if _CODE.fullmatch(value) is None:
-        return Uscc(None, v.BAD_FORMAT)
+        return Judgement(None, v.BAD_FORMAT)
     if make_check_digit(value[:17]) != value[17]:
-        return Uscc(None, v.BAD_CHECK_DIGIT)
-    return Uscc(value, v.OK_FULL_WIDTH if full_width else v.OK)
+        return Judgement(None, v.BAD_CHECK_DIGIT)
+    return Judgement(value, v.OK_FULL_WIDTH if full_width else v.OK)
 
 
 def canonical_column(column: Any) -> Any:
     """`canonical` over a text column: a table of value, verdict. Organisations are few: each distinct one once."""
-    return columns.each_distinct(columns.one_array(column), _judge, SCHEMA)
-
-
-def _judge(text: str) -> tuple[str | None, str]:
-    judged = canonical(text)
-    return judged.value, judged.verdict
+    return judge_each_distinct(columns.one_array(column), canonical)
