@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import SancheError
 from pipelines.launch import environment
@@ -154,14 +156,19 @@ def run_dags(stage: Stage, dates: list[date], *, show_progress: bool = True) -> 
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
+            start_new_session=True,
         )
         assert runner.stdout is not None
-        for line in runner.stdout:
-            if line.startswith("receipt "):
-                receipts.append(Receipt.from_json(line.removeprefix("receipt ")))
-            elif line.startswith("dag ") and show_progress:
-                print("  " + line.removeprefix("dag ").rstrip(), flush=True)
-    if runner.wait() != 0:
+        try:
+            for line in runner.stdout:
+                if line.startswith("receipt "):
+                    receipts.append(Receipt.from_json(line.removeprefix("receipt ")))
+                elif line.startswith("dag ") and show_progress:
+                    print("  " + line.removeprefix("dag ").rstrip(), flush=True)
+            exit_code = runner.wait()
+        finally:
+            stop_group(runner)  # on Ctrl-C too: its lanes must not go on alone
+    if exit_code != 0:
         raise SancheError(
             "the demo's night is red",
             where=str(log),
@@ -169,6 +176,23 @@ def run_dags(stage: Stage, dates: list[date], *, show_progress: bool = True) -> 
             do="mend it and run again: what is done stays done",
         )
     return receipts
+
+
+def stop_group(process: subprocess.Popen[Any]) -> None:
+    """Stop a process that leads a session, and all that it started: asked first, then made."""
+    for signal_number, patience_s in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
+        if process.poll() is not None:
+            break
+        try:
+            os.killpg(process.pid, signal_number)
+            process.wait(patience_s)
+        except ProcessLookupError:
+            break
+        except subprocess.TimeoutExpired:
+            continue
+    # The leader may be gone before its children are.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def receive_all(stage: Stage) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import time
@@ -128,22 +127,4 @@ def airflow(
         except KeyboardInterrupt:
             print("stopping")
         finally:
-            stop_group(standalone)
-
-
-def stop_group(process: subprocess.Popen[bytes]) -> None:
-    """Stop a process and all that it started: asked first, then made."""
-    for signal_number, patience_s in ((signal.SIGTERM, 15), (signal.SIGKILL, 5)):
-        try:
-            os.killpg(process.pid, signal_number)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            continue
-    # The leader may be gone before its children are.
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return
+            stagehand.stop_group(standalone)

@@ -13,7 +13,6 @@ import httpx
 import pytest
 
 from pipelines import demo
-from pipelines.cli.demo import stop_group
 from pipelines.night import feeds
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(540)]
@@ -66,7 +65,7 @@ def scheduler(world_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
         try:
             yield Scheduler(f"http://127.0.0.1:{port}", stage, log_in(stage, port))
         finally:
-            stop_group(standalone)
+            demo.stop_group(standalone)
             log.close()
 
 

@@ -20,7 +20,7 @@ from pipelines.privacy import cms_verifier
 from tests.end_to_end import oracle
 from tests.end_to_end.conftest import Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("shown")]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(600)]
 
 
 def test_every_feed_landed_on_every_date(shown: Shown):
@@ -120,8 +120,7 @@ def test_running_it_again_changes_nothing(shown: Shown):
     before = oracle.contents(shown.stage.settings())
     packages = {p: p.stat().st_mtime_ns for p in shown.stage.settings().outbox_dir.rglob("*")}
     with demo.agencies(shown.stage):
-        first, *_, last = shown.stage.dates()
-        receipts = demo.run_dags(shown.stage, [first, last], show_progress=False)
+        receipts = demo.run_dags(shown.stage, [shown.stage.dates()[0]], show_progress=False)
     changed = {(r.step, r.subject, r.fate) for r in receipts if r.step != "report"}
     assert {fate for _, _, fate in changed} == {"unchanged"}, sorted(c for c in changed if c[2] != "unchanged")
     assert oracle.differences(before, oracle.contents(shown.stage.settings())) == []

@@ -15,7 +15,7 @@ from pipelines.errors import SancheError
 from pipelines.identifiers import citizen_id
 from pipelines.lake import Lake
 from pipelines.landing import land
-from pipelines.launch import sealed_stream
+from pipelines.launch import Sealer
 from pipelines.ledger import close_head, verify
 from pipelines.privacy import cms_signer, cms_verifier, day_recipient, init_keyrings, open_keyring
 from pipelines.receipt import Receipt
@@ -47,7 +47,7 @@ def landed(hub: Settings, lake: Lake, feed: str) -> Receipt:
         lake=lake,
         keyring=open_keyring(hub, "land"),
         business_date=NIGHT,
-        open_sealed=lambda request: sealed_stream(request, settings=hub),
+        open_sealed=Sealer(hub).stream,
         gx=False,
     )
 
