@@ -20,7 +20,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import SancheError
+from pipelines.errors import SancheError, Usage
 from pipelines.launch import environment
 from pipelines.receipt import Receipt
 from pipelines.settings import REPOSITORY, Settings
@@ -72,7 +72,14 @@ def prepare(stage: Stage, *, persons: int = PERSONS, seed: int = SEED) -> None:
     from pipelines.province.institutions import make_institution
 
     stage.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if not (stage.world / "world.json").exists():
+    made = stage.world / "world.json"
+    if made.exists() and persons not in (PERSONS, there := int(json.loads(made.read_text())["persons"])):
+        raise Usage(
+            f"the province in {stage.root} has {there} workers",
+            why="a province is made once; its nights have been run",
+            do="choose another --root, or remove this one",
+        )
+    if not made.exists():
         generate(seed=seed, persons=persons, first_date=FIRST_DATE, nights=NIGHTS + SPARE_NIGHTS, out=stage.world)
     hub = stage.settings()
     init_keyrings(hub, valid_from=FIRST_DATE)
@@ -145,7 +152,7 @@ def migrate_airflow(stage: Stage) -> None:
 def run_dags(stage: Stage, dates: list[date], *, show_progress: bool = True) -> list[Receipt]:
     """Run the real DAGs for each date in order; return every step's receipt.
 
-    Raises: Bug naming the DAG and the log when one did not succeed.
+    Raises: SancheError naming the log when a DAG did not succeed.
     """
     log = stage.airflow / "demo-dags.log"
     receipts: list[Receipt] = []
@@ -224,8 +231,6 @@ def executable(name: str) -> str:
 def free_port(wanted: int) -> int:
     """The wanted loopback port, or a free one for 0. Raises: Usage when it is taken."""
     import socket
-
-    from pipelines.errors import Usage
 
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

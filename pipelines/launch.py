@@ -11,6 +11,7 @@ Not here: what a step does (the rooms), in which order (dags/, night).
 
 from __future__ import annotations
 
+import ctypes
 import json
 import multiprocessing
 import os
@@ -95,6 +96,7 @@ def _in_child(answer: Connection, command: list[str], variables: dict[str, str])
 
     from pipelines.cli import run
 
+    _die_with_parent()
     os.environ.clear()
     os.environ.update(variables)
     text = io.StringIO()
@@ -102,6 +104,14 @@ def _in_child(answer: Connection, command: list[str], variables: dict[str, str])
         exit_code = run(command)
     answer.send((exit_code, text.getvalue()))
     answer.close()
+
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+
+
+def _die_with_parent() -> None:
+    """A step whose night was killed ends with it, and does not run on beside the rerun."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
 def _understand(arguments: tuple[str, ...], exit_code: int, output: str) -> Receipt:
@@ -132,28 +142,30 @@ class Sealer:
     def __init__(self, settings: Settings) -> None:
         request, self._ask = os.pipe()
         self._answer, stream = os.pipe()
-        self._complaint, complaint = os.pipe()
+        # What it says on stderr goes to memory, not to a pipe: nobody reads it until the stream has ended.
+        self._complaint = os.memfd_create("sealer-stderr")
         if settings.processes == "forkserver":
-            self._pid = self._forked(request, stream, complaint)
+            self._pid = self._forked(request, stream)
         else:
             command = [sys.executable, "-m", "pipelines.cli", "seal", "--json"]
             child = subprocess.Popen(
-                command, env=environment(settings), stdin=request, stdout=stream, stderr=complaint
+                command, env=environment(settings), stdin=request, stdout=stream, stderr=self._complaint
             )
             self._pid, self._child = child.pid, child
-        for end in (request, stream, complaint):
+        for end in (request, stream):
             os.close(end)
         self._exit_code: int | None = None
 
-    def _forked(self, request: int, stream: int, complaint: int) -> int:
+    def _forked(self, request: int, stream: int) -> int:
         pid = os.fork()
         if pid:
             return pid
         exit_code = 70
         try:
-            for end in (self._ask, self._answer, self._complaint):
+            _die_with_parent()
+            for end in (self._ask, self._answer):
                 os.close(end)
-            for end, standard in ((request, 0), (stream, 1), (complaint, 2)):
+            for end, standard in ((request, 0), (stream, 1), (self._complaint, 2)):
                 os.dup2(end, standard)
             sys.stdin, sys.stdout = os.fdopen(0, "r"), os.fdopen(1, "w")
             sys.stderr = os.fdopen(2, "w", buffering=1)
@@ -167,9 +179,12 @@ class Sealer:
     @contextmanager
     def stream(self, request: bytes) -> Iterator[BinaryIO]:
         """The sealed Arrow stream that answers this request. Raises on leaving: the sealer's own error."""
-        with os.fdopen(self._ask, "wb") as ask:
-            self._ask = -1
-            ask.write(request)
+        try:
+            with os.fdopen(self._ask, "wb") as ask:
+                self._ask = -1
+                ask.write(request)
+        except BrokenPipeError:  # it ended before it was asked: its own error says why
+            self._raise_its_error()
         with os.fdopen(self._answer, "rb") as answer:
             self._answer = -1
             try:
@@ -182,10 +197,11 @@ class Sealer:
         self._raise_its_error()
 
     def _raise_its_error(self) -> None:
+        exit_code = self._wait()
         with os.fdopen(self._complaint, "rb") as complaint:
             self._complaint = -1
+            complaint.seek(0)
             said = complaint.read().decode("utf-8", "replace")
-        exit_code = self._wait()
         if exit_code not in (0, -signal.SIGPIPE):  # it may still write when we stop reading
             _understand(("seal",), exit_code, said)
 

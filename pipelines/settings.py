@@ -27,7 +27,9 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path("var"), description="Everything the hub writes lies below this folder.")
     schemas: Path = Field(default=REPOSITORY / "schemas", description="Contracts, products, agreements.")
-    memory_limit: str = Field(default="800MB", description="DuckDB's cap for one step.")
+    memory_limit: str = Field(
+        default="800MB", pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$", description="DuckDB's cap for one step."
+    )
     threads: int = Field(default=2, ge=1, description="DuckDB's threads for one step.")
     first_load_months: int = Field(default=13, ge=1, description="History asked for when a feed is new.")
     lock_wait_s: float = Field(default=120.0, gt=0, description="How long a writer waits for the lake's lock.")

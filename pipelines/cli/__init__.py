@@ -40,7 +40,8 @@ def _keep_standard_output() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command; return its exit code. Errors are told on stderr, or as JSON on stdout with --json."""
-    import click
+    import typer
+    from typer._click import exceptions as click  # typer brings its own copy of click
 
     from pipelines.cli.app import app
 
@@ -51,15 +52,15 @@ def run(arguments: list[str]) -> int:
     except SancheError as error:
         _tell(error, as_json=as_json, stream_taken=arguments[:1] == ["seal"])
         return error.exit_code
-    except click.exceptions.NoArgsIsHelpError as error:
+    except click.NoArgsIsHelpError as error:
         print(error.format_message())
         return 64
     except click.UsageError as error:
         error.show()
         return 64
-    except click.exceptions.Exit as error:
-        return error.exit_code
-    except (click.Abort, KeyboardInterrupt):
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except (typer.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -42,17 +42,22 @@ def business_date(text: str) -> date:
 
 def settings() -> Settings:
     """The settings, or Usage when sanche.toml or a SANCHE_* variable is wrong."""
+    import tomllib
+
     from pydantic import ValidationError
 
     try:
         return Settings()
-    except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+    except (ValidationError, tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        if isinstance(error, ValidationError):
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        else:
+            wrong = f"sanche.toml cannot be read as TOML ({type(error).__name__})"
         raise Usage(
             "settings that sanche does not understand",
             where="sanche.toml or a SANCHE_* variable",
             why=wrong,
-            do="docs/reference/settings.md lists every setting",
+            do="pipelines/settings.py lists every setting, with its default",
         ) from None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,10 +12,12 @@ from uuid import UUID
 import typer
 
 from pipelines.cli.options import Date, Home, Json, business_date, settings
-from pipelines.errors import Usage
+from pipelines.errors import SancheError, Usage
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from pipelines.lake import Lake
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +45,10 @@ def sql(
     """
     from pipelines.lake import Lake
 
+    _refuse_all_but_reading(query)
     with Lake.attach(settings(), read_only=True) as lake:
-        table = lake.query(query)
+        lake.confine()
+        table = _answer(lake, query)
     if json:
         for row in table.to_pylist():
             print(jsonlib.dumps(row, default=str, ensure_ascii=False))
@@ -53,18 +58,54 @@ def sql(
         _show(table, rows)
 
 
+# Maintenance functions change the lake even from a SELECT; its catalog holds the least and largest values.
+_NOT_FOR_READERS = re.compile(r"\bducklake_\w+\s*\(|__ducklake", re.IGNORECASE)
+
+
+def _refuse_all_but_reading(query: str) -> None:
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error:
+        raise Usage("this is not SQL that DuckDB can read", do="sanche sql --help shows examples") from None
+    reading = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
+    if len(statements) != 1 or statements[0].type not in reading or _NOT_FOR_READERS.search(query):
+        raise Usage(
+            "sanche sql answers one reading statement",
+            why="it does not write, attach, copy, set, call, or look into the lake's own catalog",
+            do="one SELECT, FROM, SHOW, DESCRIBE or EXPLAIN",
+        )
+
+
+def _answer(lake: Lake, query: str) -> pa.Table:
+    """The query's result; Ctrl-C stops it. What is wrong with the query is the asker's to mend."""
+    import signal
+    from concurrent.futures import ThreadPoolExecutor
+
+    interrupt = lambda *_: lake.con.interrupt()  # noqa: E731  a handler, not a name
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        with ThreadPoolExecutor(1) as worker:  # the main thread stays free to see the signal
+            return worker.submit(lake.query, query).result()
+    except SancheError as error:
+        raise Usage("the query has no answer", why=error.why, do=error.do) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def _write_csv(table: pa.Table) -> None:
     import csv as csvlib
 
     out = csvlib.writer(sys.stdout)
-    out.writerow(table.column_names)
+    out.writerow([_neutral(name) for name in table.column_names])
     for row in table.to_pylist():
         out.writerow([_neutral(value) for value in row.values()])
 
 
 def _neutral(value: Any) -> Any:
     # X14: a cell that begins like a formula is written as text.
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+    if isinstance(value, str) and value.lstrip()[:1] in ("=", "+", "-", "@"):
         return "'" + value
     return value
 
@@ -72,14 +113,15 @@ def _neutral(value: Any) -> Any:
 def _show(table: pa.Table, rows: int) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shown = Table(show_edge=False)
     for field in table.schema:
         numeric = str(field.type).startswith(("int", "double", "decimal", "float"))
         shown.add_column(field.name, justify="right" if numeric else "left", overflow="fold")
     for row in table.slice(0, rows).to_pylist():
-        shown.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(shown)
+        shown.add_row(*(Text("" if value is None else str(value)) for value in row.values()))
+    Console(markup=False, emoji=False, highlight=False).print(shown)
     if table.num_rows > rows:
         print(f"({table.num_rows - rows:,} more rows; --rows {table.num_rows} shows all)")
 

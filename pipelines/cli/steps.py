@@ -36,6 +36,12 @@ def contract_of(feed: str, hub: Settings) -> Contract:
     from pipelines.night import feeds
 
     known = feeds(hub)
+    if not known:
+        raise Usage(
+            "there are no contracts",
+            where=str(hub.schemas / "feeds"),
+            do="point SANCHE_SCHEMAS at a schemas folder",
+        )
     if feed not in known:
         raise Usage(
             f"no feed called {feed!r}",

@@ -30,7 +30,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pipelines.errors import VerificationFailed
+from pipelines.errors import Usage, VerificationFailed
 
 MANIFEST, SIGNATURE = "manifest.json", "manifest.json.p7s"
 MAX_MANIFEST_BYTES = 1 << 20  # the hub writes some 3 KB; beyond this it is not a manifest
@@ -60,6 +60,7 @@ def receive(
     today: the receiver's date, to refuse what has expired; None leaves the expiry unchecked.
     Raises: VerificationFailed naming the attribute that does not hold; then nothing was written.
     """
+    _is_set_up(institution_dir, hub_cert)
     raw = _read_whole(package_dir / MANIFEST, MAX_MANIFEST_BYTES)
     verify_signature(raw, package_dir / SIGNATURE, hub_cert)
     manifest = _parse(raw)
@@ -70,7 +71,8 @@ def receive(
         _refuse("expires_on", "the package has expired: the outbox is frozen, or the copy is old")
     _folder_is_listed(package_dir, manifest["files"])
 
-    target = institution_dir / "received" / package_dir.resolve().name
+    # Named by what is signed, not by the folder that it came in.
+    target = institution_dir / "received" / f"{manifest['agreement']}-{manifest['sequence']:06d}"
     partial = target.with_name(f".partial-{target.name}")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
     partial.mkdir(mode=0o700, parents=True)
@@ -89,6 +91,17 @@ def receive(
     state[manifest["agreement"]] = {"sequence": manifest["sequence"], "manifest_sha256": manifest_sha256}
     _write_state(state_file, state)
     return _received(manifest, target, manifest_sha256)
+
+
+def _is_set_up(institution_dir: Path, hub_cert: Path) -> None:
+    """Raises Usage for what is wrong on this side, before anything is held against the package."""
+    needed = {
+        institution_dir / "institution.json": "the institution's own folder",
+        hub_cert: "the hub's certificate, pinned when the agreement was made",
+    }
+    for path, what in needed.items():
+        if not path.is_file():
+            raise Usage("not there", where=str(path), why=f"it belongs to {what}", do="check the paths")
 
 
 def _received(manifest: dict[str, Any], target: Path, manifest_sha256: str) -> Received:

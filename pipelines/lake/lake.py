@@ -55,6 +55,12 @@ class Lake:
     def attach(cls, settings: Settings, read_only: bool = False) -> Self:
         """Open the lake, making it first if this home has none. Raises CatalogLocked, Refused."""
         os.umask(0o077)
+        if read_only and not _is_made(settings):
+            raise Refused(
+                f"there is no lake at {settings.home}",
+                why="no step has run in this home, or it was written by another version",
+                do="sanche demo, or pull a feed first; --home or SANCHE_HOME says where the hub lies",
+            )
         for folder in (settings.home, settings.lake_dir, _data_dir(settings)):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not read_only:
@@ -83,6 +89,16 @@ class Lake:
             shutil.rmtree(spill, ignore_errors=True)
             raise
         return cls(settings, con, spill, read_only=read_only)
+
+    def confine(self) -> None:
+        """From here on this connection reads the lake's own data files and nothing else, for good.
+
+        For queries that a person types (`sanche sql`): no other file, no network, no attach, no setting.
+        """
+        with door("confining a connection"):
+            folders = ", ".join(f"'{_quoted(str(p))}'" for p in (_data_dir(self.settings), self._spill))
+            self.con.execute(f"set allowed_directories = [{folders}]")
+            self.con.execute("set enable_external_access = false; set lock_configuration = true")
 
     def _make_tables(self) -> None:
         with door("making the lake"):

@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from pipelines.lake import Lake
 from pipelines.privacy import init_keyrings
 from pipelines.settings import REPOSITORY, Settings
 
@@ -148,3 +149,43 @@ def test_every_command_has_help_that_teaches(tmp_path):
         told = sanche(command, "--help", home=tmp_path)
         assert told.returncode == 0
         assert len(told.stdout) > 200, command
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("nope",), ("sql",), ("pull", "platform_order"), ("province",), ("demo", "--persons", "2")]
+)
+def test_a_mistyped_command_is_the_askers_and_not_a_bug(tmp_path, arguments):
+    done = sanche(*arguments, home=tmp_path)
+    assert done.returncode == 64, done.stderr
+    assert "BUG" not in done.stderr
+    assert "Usage" in done.stdout + done.stderr
+
+
+def test_a_question_to_a_hub_that_is_not_there_makes_none(tmp_path):
+    expect_error(sanche("sql", "from control.batch", home=tmp_path / "typo"), 77, "no lake")
+    assert not (tmp_path / "typo").exists()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "select content from read_text('/etc/passwd')",
+        "copy (select 1) to '{home}/out.csv'",
+        "attach '{home}/x.db'",
+        "select 1; select 2",
+        "from ducklake_cleanup_old_files('lake')",
+        "from __ducklake_metadata_lake.ducklake_file_column_stats",
+        "from glob('{home}/**')",
+        "set memory_limit = '1GB'",
+        "selec 1",
+        "",
+    ],
+)
+def test_X11_sql_reads_the_lake_and_nothing_else(tmp_path_factory, query):
+    home = tmp_path_factory.mktemp("asked")
+    with Lake.attach(Settings(home=home)):
+        pass
+    before = {p for p in home.rglob("*") if "tmp" not in p.parts}
+    done = sanche("sql", query.format(home=home), home=home)
+    assert done.returncode == 64, done.stdout + done.stderr
+    assert {p for p in home.rglob("*") if "tmp" not in p.parts} == before
