@@ -21,7 +21,8 @@ demo: $(STAMP) ## three business dates on embedded agencies, with the real DAGs;
 
 test: $(STAMP) ## all tests; starts what it needs and stops it
 	@bash infra/test-packages.sh
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 tests/unit tests/contracts
+	@$(BIN)/python -m pytest tests/end_to_end
 
 check: $(STAMP) ## what CI checks without running anything: style, types, imports
 	@$(BIN)/ruff check .

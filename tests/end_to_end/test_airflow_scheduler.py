@@ -15,7 +15,7 @@ import pytest
 from pipelines import demo
 from pipelines.night import feeds
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(540)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(540)]
 DAY = demo.FIRST_DATE.isoformat()
 PATIENCE_S = 300
 

@@ -20,7 +20,7 @@ from pipelines.privacy import cms_verifier
 from tests.end_to_end import oracle
 from tests.end_to_end.conftest import Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_every_feed_landed_on_every_date(shown: Shown):

@@ -11,7 +11,7 @@ import pytest
 
 from tests.end_to_end.conftest import Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")

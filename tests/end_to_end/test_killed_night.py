@@ -44,7 +44,6 @@ def finish_night(hub: Settings) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("nights")
 @pytest.mark.timeout(600)
 def test_C1_killed_at_ten_random_moments_then_rerun_equals_undisturbed(world_dir: Path, tmp_path: Path):
     clean, killed = demo.Stage(tmp_path / "clean"), demo.Stage(tmp_path / "killed")

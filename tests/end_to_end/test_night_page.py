@@ -12,7 +12,7 @@ import pytest
 from pipelines.report import figures_expected
 from tests.end_to_end.conftest import Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",

@@ -15,7 +15,7 @@ import pytest
 
 from tests.end_to_end.conftest import Shown
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("nights"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def forms(value: str) -> Iterator[bytes]:
