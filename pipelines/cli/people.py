@@ -83,8 +83,7 @@ def _answer(lake: Lake, query: str) -> pa.Table:
     import signal
     from concurrent.futures import ThreadPoolExecutor
 
-    interrupt = lambda *_: lake.con.interrupt()  # noqa: E731  a handler, not a name
-    before = signal.signal(signal.SIGINT, interrupt)
+    before = signal.signal(signal.SIGINT, lambda *_: lake.con.interrupt())
     try:
         with ThreadPoolExecutor(1) as worker:  # the main thread stays free to see the signal
             return worker.submit(lake.query, query).result()

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from pipelines.cli.options import Home, Json, business_date, settings
-from pipelines.errors import VerificationFailed
+from pipelines.errors import Usage, VerificationFailed
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +33,12 @@ def verify(
 
     hub = settings()
     with Lake.attach(hub, read_only=True) as lake:
+        if on and not lake.rows("select 1 from control.pulled where business_date = ?", [business_date(on)]):
+            raise Usage(
+                f"nothing was pulled on {on}",
+                why="a night that did not run proves nothing",
+                do="sanche verify without --date checks every night there is",
+            )
         report = check(
             lake,
             hub,
